@@ -1,0 +1,132 @@
+//! ESP, RFC 4303 section 2.
+//!
+//! ```text
+//!  |               Security Parameters Index (SPI)                 | ^
+//!  |                      Sequence Number                          | |ICV
+//!  |                    IV (variable, may be none)                 | |covers
+//!  |                    Payload Data (variable)                    | |^
+//!  |               |     Padding (0-255 bytes)                     | ||encrypted
+//!  |                               |  Pad Length   | Next Header   | vv
+//!  |         Integrity Check Value-ICV   (variable)                |
+//! ```
+
+use crate::{Malformed, be32};
+
+/// SPI and sequence number.
+pub const HEADER: usize = 8;
+/// Pad length and next header.
+pub const TRAILER: usize = 2;
+
+/// SPI and sequence number of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Security Parameters Index, host order.
+    pub spi: u32,
+    /// Low 32 bits of the sequence number, host order.
+    pub sequence: u32,
+}
+
+impl Header {
+    /// The gate: `bytes` begins at the SPI.
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let bytes: &[u8; HEADER] = bytes.first_chunk().ok_or(Malformed::Truncated)?;
+        Ok(Self { spi: be32(bytes, 0), sequence: be32(bytes, 4) })
+    }
+
+    /// Writes both fields.
+    #[inline]
+    pub fn write(self, bytes: &mut [u8; HEADER]) {
+        bytes[..4].copy_from_slice(&self.spi.to_be_bytes());
+        bytes[4..].copy_from_slice(&self.sequence.to_be_bytes());
+    }
+}
+
+/// How many bytes of padding bring payload and trailer to a multiple of `alignment` (a power of two, 4 to 16).
+#[inline]
+pub fn pad_len(payload: usize, alignment: usize) -> usize {
+    debug_assert!(alignment.is_power_of_two());
+    (payload + TRAILER).wrapping_neg() & (alignment - 1)
+}
+
+/// Padding bytes 1, 2, 3, ... (RFC 4303 section 2.4).
+const PADDING: [u8; 255] = {
+    let mut bytes = [0; 255];
+    let mut i = 0;
+    while i < 255 {
+        bytes[i as usize] = i + 1;
+        i += 1;
+    }
+    bytes
+};
+
+/// Writes padding, pad length and next header; `trailer` is at most 257 bytes and holds all of them.
+#[inline]
+pub fn write_trailer(trailer: &mut [u8], next_header: u8) {
+    let Some((tail, padding)) = trailer.split_last_chunk_mut::<TRAILER>().map(|(padding, tail)| (tail, padding)) else {
+        return;
+    };
+    padding.copy_from_slice(&PADDING[..padding.len()]);
+    *tail = [u8::try_from(padding.len()).unwrap_or(u8::MAX), next_header];
+}
+
+/// What the end of a decrypted payload says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trailer {
+    /// Protocol of the payload.
+    pub next_header: u8,
+    /// Bytes of payload before the padding.
+    pub payload_len: usize,
+}
+
+impl Trailer {
+    /// Reads and checks padding (RFC 4303 section 2.4: the receiver should inspect it) and trailer of a decrypted
+    /// payload.
+    #[inline]
+    pub fn parse(plaintext: &[u8]) -> Result<Self, BadPadding> {
+        let (body, tail) = plaintext.split_last_chunk::<TRAILER>().ok_or(BadPadding)?;
+        let pad_len = usize::from(tail[0]);
+        let payload_len = body.len().checked_sub(pad_len).ok_or(BadPadding)?;
+        if body[payload_len..] != PADDING[..pad_len] {
+            return Err(BadPadding);
+        }
+        Ok(Self { next_header: tail[1], payload_len })
+    }
+}
+
+/// The padding of a decrypted payload is not 1, 2, 3, ..., or longer than the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPadding;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(payload in proptest::collection::vec(any::<u8>(), 0..64), shift in 2u32..5, next: u8) {
+            let alignment = 1 << shift;
+            let mut bytes = payload.clone();
+            bytes.resize(payload.len() + pad_len(payload.len(), alignment) + TRAILER, 0xee);
+            write_trailer(&mut bytes[payload.len()..], next);
+            prop_assert_eq!(bytes.len() % alignment, 0);
+            prop_assert_eq!(Trailer::parse(&bytes), Ok(Trailer { next_header: next, payload_len: payload.len() }));
+        }
+
+        #[test]
+        fn any_bytes_are_a_trailer_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(trailer) = Trailer::parse(&bytes) {
+                prop_assert!(trailer.payload_len + TRAILER <= bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_padding_is_refused() {
+        assert!(Trailer::parse(&[1, 2, 2, 4]).is_ok());
+        assert_eq!(Trailer::parse(&[1, 3, 2, 4]), Err(BadPadding));
+        assert_eq!(Trailer::parse(&[1, 2, 3, 4]), Err(BadPadding));
+        assert_eq!(Trailer::parse(&[4]), Err(BadPadding));
+    }
+}

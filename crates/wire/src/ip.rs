@@ -1,0 +1,266 @@
+//! IPv4 (RFC 791) and IPv6 (RFC 8200) headers, read.
+//!
+//! ```text
+//!  IPv4   |Version|  IHL  |   DSCP/ECN    |          Total Length         |
+//!         |         Identification        |Flags|      Fragment Offset    |
+//!         |  Time to Live |    Protocol   |         Header Checksum       |
+//!         |                 Source and Destination Address                |
+//!
+//!  IPv6   |Version| Traffic Class |           Flow Label                  |
+//!         |         Payload Length        |  Next Header  |   Hop Limit   |
+//!         |               Source and Destination Address (16 bytes each)  |
+//! ```
+
+use crate::{Malformed, be16, protocol};
+
+/// Length of an IPv4 header without options.
+pub const IPV4_HEADER: usize = 20;
+/// Length of the fixed IPv6 header.
+pub const IPV6_HEADER: usize = 40;
+/// Where an IPv4 header keeps its protocol.
+const IPV4_PROTOCOL: usize = 9;
+/// Where an IPv6 header keeps its next header.
+const IPV6_NEXT_HEADER: usize = 6;
+
+/// Family of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The protocol number that announces a packet of this family inside another.
+    #[inline]
+    pub fn protocol(self) -> u8 {
+        match self {
+            Self::V4 => protocol::IPV4,
+            Self::V6 => protocol::IPV6,
+        }
+    }
+}
+
+/// An IP header that has passed the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// Bytes of the header: with the options of IPv4, without the extension headers of IPv6.
+    pub header_len: usize,
+    /// Bytes of the packet, at most what was given; more may have been given (link padding).
+    pub total_len: usize,
+    /// Protocol, or next header of the fixed IPv6 header.
+    pub protocol: u8,
+    /// DSCP in the upper six bits, ECN in the lower two.
+    pub traffic_class: u8,
+    /// IPv4: the DF bit. IPv6: true, since routers do not fragment it.
+    pub dont_fragment: bool,
+    /// IPv4: an offset or the MF bit. IPv6 says so in an extension header.
+    pub fragment: bool,
+}
+
+impl Header {
+    /// The gate: checks version, lengths and that the packet is all there.
+    #[inline]
+    pub fn parse(packet: &[u8]) -> Result<Self, Malformed> {
+        match packet.first().map(|byte| byte >> 4) {
+            Some(4) => Self::parse_v4(packet),
+            Some(6) => Self::parse_v6(packet),
+            Some(_) => Err(Malformed::NotIp),
+            None => Err(Malformed::Truncated),
+        }
+    }
+
+    #[inline]
+    fn parse_v4(packet: &[u8]) -> Result<Self, Malformed> {
+        let fixed: &[u8; IPV4_HEADER] = packet.first_chunk().ok_or(Malformed::Truncated)?;
+        let header_len = usize::from(fixed[0] & 0x0f) * 4;
+        let total_len = usize::from(be16(fixed, 2));
+        if header_len < IPV4_HEADER || total_len < header_len {
+            return Err(Malformed::BadLength);
+        }
+        if packet.len() < total_len {
+            return Err(Malformed::Truncated);
+        }
+        let fragment = be16(fixed, 6);
+        Ok(Self {
+            family: Family::V4,
+            header_len,
+            total_len,
+            protocol: fixed[IPV4_PROTOCOL],
+            traffic_class: fixed[1],
+            dont_fragment: fragment & 0x4000 != 0,
+            fragment: fragment & 0x3fff != 0,
+        })
+    }
+
+    #[inline]
+    fn parse_v6(packet: &[u8]) -> Result<Self, Malformed> {
+        let fixed: &[u8; IPV6_HEADER] = packet.first_chunk().ok_or(Malformed::Truncated)?;
+        let total_len = IPV6_HEADER + usize::from(be16(fixed, 4));
+        if packet.len() < total_len {
+            return Err(Malformed::Truncated);
+        }
+        Ok(Self {
+            family: Family::V6,
+            header_len: IPV6_HEADER,
+            total_len,
+            protocol: fixed[IPV6_NEXT_HEADER],
+            traffic_class: (fixed[0] << 4) | (fixed[1] >> 4),
+            dont_fragment: true,
+            fragment: false,
+        })
+    }
+
+    /// Where what follows the IP header begins: for IPv6 after the extension headers that routers read (hop-by-hop,
+    /// routing, and destination options up to the routing header, RFC 4303 section 3.1.1). Refuses fragments.
+    /// `packet` is what [`Header::parse`] was given.
+    #[inline]
+    pub fn upper(&self, packet: &[u8]) -> Result<Upper, Malformed> {
+        if self.fragment {
+            return Err(Malformed::Fragment);
+        }
+        match self.family {
+            Family::V4 => Ok(Upper { offset: self.header_len, protocol: self.protocol, protocol_at: IPV4_PROTOCOL }),
+            Family::V6 => self.walk_extensions(&packet[..self.total_len]),
+        }
+    }
+
+    /// RFC 8200 section 4: each extension header names the next one and gives its own length.
+    fn walk_extensions(&self, packet: &[u8]) -> Result<Upper, Malformed> {
+        let mut upper = Upper { offset: IPV6_HEADER, protocol: self.protocol, protocol_at: IPV6_NEXT_HEADER };
+        let mut routed = false;
+        loop {
+            match upper.protocol {
+                protocol::HOP_BY_HOP if upper.offset == IPV6_HEADER => {}
+                protocol::ROUTING => routed = true,
+                protocol::DESTINATION_OPTIONS if !routed => {}
+                protocol::FRAGMENT => {
+                    let header = packet.get(upper.offset..upper.offset + 8).ok_or(Malformed::Truncated)?;
+                    // An atomic fragment (RFC 6946) is a whole packet.
+                    if be16(header, 2) & 0xfff9 != 0 {
+                        return Err(Malformed::Fragment);
+                    }
+                    upper = Upper { offset: upper.offset + 8, protocol: header[0], protocol_at: upper.offset };
+                    continue;
+                }
+                _ => return Ok(upper),
+            }
+            upper = upper.skip(packet)?;
+        }
+    }
+}
+
+/// Where the protocol above IP begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upper {
+    /// Its first byte, from the start of the packet.
+    pub offset: usize,
+    /// Its number.
+    pub protocol: u8,
+    /// Where the packet says that number.
+    pub protocol_at: usize,
+}
+
+impl Upper {
+    /// Goes past one extension header of the common shape: next header, length in 8 bytes not counting the first 8.
+    fn skip(self, packet: &[u8]) -> Result<Self, Malformed> {
+        let [next, length, ..] = packet.get(self.offset..).ok_or(Malformed::Truncated)? else {
+            return Err(Malformed::Truncated);
+        };
+        let offset = self.offset + 8 + usize::from(*length) * 8;
+        if offset > packet.len() {
+            return Err(Malformed::BadExtension);
+        }
+        Ok(Self { offset, protocol: *next, protocol_at: self.offset })
+    }
+}
+
+/// Writes a new protocol and total length into the headers of a packet in transport mode, and the checksum of an IPv4
+/// header. `packet` begins with the header that `header` was read from; `total_len` is at most [`crate::MAX_PACKET`].
+#[inline]
+pub fn rewrite(packet: &mut [u8], header: &Header, protocol_at: usize, protocol: u8, total_len: usize) {
+    packet[protocol_at] = protocol;
+    match header.family {
+        Family::V4 => {
+            packet[2..4].copy_from_slice(&crate::length16(total_len).to_be_bytes());
+            packet[10..12].fill(0);
+            let checksum = crate::checksum::finish(crate::checksum::sum(&packet[..header.header_len], 0));
+            packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        }
+        Family::V6 => packet[4..6].copy_from_slice(&crate::length16(total_len - IPV6_HEADER).to_be_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn v6(next: u8, rest: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x6a, 0xb0, 0, 0, 0, u8::try_from(rest.len()).unwrap(), next, 64];
+        packet.extend([1; 32]);
+        packet.extend(rest);
+        packet
+    }
+
+    #[test]
+    fn an_ipv4_header_says_what_is_in_it() {
+        let mut packet = vec![0x46, 0xb9, 0, 28, 1, 2, 0x40, 0, 64, 17, 0, 0];
+        packet.extend([9; 20]);
+        let header = Header::parse(&packet).unwrap();
+        assert_eq!((header.header_len, header.total_len, header.protocol), (24, 28, 17));
+        assert_eq!((header.traffic_class, header.dont_fragment, header.fragment), (0xb9, true, false));
+        packet[6] = 0x20;
+        assert_eq!(Header::parse(&packet).unwrap().upper(&packet), Err(Malformed::Fragment));
+        assert_eq!(Header::parse(&packet[..27]), Err(Malformed::Truncated));
+        packet[0] = 0x44;
+        assert_eq!(Header::parse(&packet), Err(Malformed::BadLength));
+    }
+
+    #[test]
+    fn extension_headers_are_walked_up_to_what_the_end_host_reads() {
+        // hop-by-hop, destination options, routing, destination options (final), UDP
+        let mut rest = vec![60, 0, 0, 0, 0, 0, 0, 0];
+        rest.extend([43, 0, 0, 0, 0, 0, 0, 0]);
+        rest.extend([60, 1, 0, 0, 0, 0, 0, 0]);
+        rest.extend([0; 8]);
+        rest.extend([17, 0, 0, 0, 0, 0, 0, 0]);
+        let packet = v6(0, &rest);
+        let header = Header::parse(&packet).unwrap();
+        assert_eq!(header.traffic_class, 0xab);
+        let upper = header.upper(&packet).unwrap();
+        assert_eq!((upper.offset, upper.protocol, upper.protocol_at), (40 + 32, 60, 40 + 16));
+    }
+
+    #[test]
+    fn a_fragment_header_is_refused_unless_atomic() {
+        let atomic = v6(44, &[50, 0, 0, 0, 1, 2, 3, 4, 9, 9]);
+        assert_eq!(Header::parse(&atomic).unwrap().upper(&atomic).unwrap().offset, 48);
+        let first = v6(44, &[50, 0, 0, 1, 1, 2, 3, 4, 9, 9]);
+        assert_eq!(Header::parse(&first).unwrap().upper(&first), Err(Malformed::Fragment));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_and_offsets_stay_inside(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), six: bool) {
+            if let Some(first) = bytes.first_mut() {
+                *first = if six { 0x60 } else { 0x40 | (*first & 0x0f) };
+            }
+            if six && bytes.len() >= 40 {
+                let payload = u16::try_from(bytes.len() - 40).unwrap();
+                bytes[4..6].copy_from_slice(&payload.to_be_bytes());
+                bytes[6] = [0, 43, 44, 60, 50][usize::from(bytes[6]) % 5];
+            }
+            if let Ok(header) = Header::parse(&bytes) {
+                prop_assert!(header.header_len <= header.total_len && header.total_len <= bytes.len());
+                if let Ok(upper) = header.upper(&bytes) {
+                    prop_assert!(upper.offset <= header.total_len && upper.protocol_at < upper.offset);
+                    prop_assert_eq!(bytes[upper.protocol_at], upper.protocol);
+                }
+            }
+        }
+    }
+}

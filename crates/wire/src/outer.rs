@@ -1,0 +1,182 @@
+//! The outer header of a tunnel: what never changes in it is laid out, and summed, once per SA.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::{checksum, ip, length16, protocol, udp};
+
+/// The outer addresses, of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoints {
+    /// IPv4 outside.
+    V4 {
+        /// Source.
+        source: Ipv4Addr,
+        /// Destination.
+        destination: Ipv4Addr,
+    },
+    /// IPv6 outside.
+    V6 {
+        /// Source.
+        source: Ipv6Addr,
+        /// Destination.
+        destination: Ipv6Addr,
+    },
+}
+
+impl Endpoints {
+    /// Their family.
+    pub fn family(&self) -> ip::Family {
+        match self {
+            Self::V4 { .. } => ip::Family::V4,
+            Self::V6 { .. } => ip::Family::V6,
+        }
+    }
+}
+
+/// UDP ports of encapsulated ESP (RFC 3948), host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Source port.
+    pub source: u16,
+    /// Destination port.
+    pub destination: u16,
+}
+
+/// TTL and hop limit of outer headers (R28).
+pub const TTL: u8 = 64;
+
+/// IP header, and UDP header if there is one, of every packet of an outbound SA.
+#[derive(Clone, Copy, Debug)]
+pub struct Template {
+    bytes: [u8; ip::IPV6_HEADER + udp::HEADER],
+    len: usize,
+    ip_len: usize,
+    family: ip::Family,
+    ports: Option<Ports>,
+    /// Checksum of the IPv4 header's constant words.
+    sum: u32,
+}
+
+/// What differs from packet to packet in an outer header.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// IPv4's DF bit.
+    pub dont_fragment: bool,
+    /// IPv4's identification.
+    pub identification: u16,
+    /// Length of the whole packet, at most [`crate::MAX_PACKET`] (plus 40 for IPv6).
+    pub total_len: usize,
+}
+
+impl Template {
+    /// Lays out what is constant; `protocol` is what follows when there are no ports.
+    pub fn new(endpoints: &Endpoints, protocol: u8, ports: Option<Ports>) -> Self {
+        let mut bytes = [0; ip::IPV6_HEADER + udp::HEADER];
+        let protocol = if ports.is_some() { protocol::UDP } else { protocol };
+        let ip_len = match endpoints {
+            Endpoints::V4 { source, destination } => {
+                bytes[0] = 0x45;
+                bytes[8] = TTL;
+                bytes[9] = protocol;
+                bytes[12..16].copy_from_slice(&source.octets());
+                bytes[16..20].copy_from_slice(&destination.octets());
+                ip::IPV4_HEADER
+            }
+            Endpoints::V6 { source, destination } => {
+                bytes[0] = 0x60;
+                bytes[6] = protocol;
+                bytes[7] = TTL;
+                bytes[8..24].copy_from_slice(&source.octets());
+                bytes[24..40].copy_from_slice(&destination.octets());
+                ip::IPV6_HEADER
+            }
+        };
+        let len = ip_len + if ports.is_some() { udp::HEADER } else { 0 };
+        let sum = checksum::sum(&bytes[..ip_len], 0);
+        Self { bytes, len, ip_len, family: endpoints.family(), ports, sum }
+    }
+
+    /// Bytes that [`Template::write`] writes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never: a header has bytes.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Family of the header.
+    #[inline]
+    pub fn family(&self) -> ip::Family {
+        self.family
+    }
+
+    /// Writes the headers into the first [`Template::len`] bytes of `packet`, which has them.
+    #[inline]
+    pub fn write(&self, packet: &mut [u8], variable: &Variable) {
+        packet[..self.len].copy_from_slice(&self.bytes[..self.len]);
+        match self.family {
+            ip::Family::V4 => {
+                let length = length16(variable.total_len);
+                let flags: u16 = if variable.dont_fragment { 0x4000 } else { 0 };
+                let sum = self.sum
+                    + u32::from(variable.traffic_class)
+                    + u32::from(length)
+                    + u32::from(variable.identification)
+                    + u32::from(flags);
+                packet[1] = variable.traffic_class;
+                packet[2..4].copy_from_slice(&length.to_be_bytes());
+                packet[4..6].copy_from_slice(&variable.identification.to_be_bytes());
+                packet[6..8].copy_from_slice(&flags.to_be_bytes());
+                packet[10..12].copy_from_slice(&checksum::finish(sum).to_be_bytes());
+            }
+            ip::Family::V6 => {
+                packet[0] |= variable.traffic_class >> 4;
+                packet[1] = variable.traffic_class << 4;
+                packet[4..6].copy_from_slice(&length16(variable.total_len - ip::IPV6_HEADER).to_be_bytes());
+            }
+        }
+        if let Some(ports) = self.ports
+            && let Some(header) = packet[self.ip_len..].first_chunk_mut()
+        {
+            udp::write(header, ports.source, ports.destination, variable.total_len - self.ip_len);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ip::Header;
+
+    #[test]
+    fn an_ipv4_header_sums_to_zero_and_says_what_it_was_given() {
+        let endpoints =
+            Endpoints::V4 { source: Ipv4Addr::new(192, 0, 2, 1), destination: Ipv4Addr::new(198, 51, 100, 255) };
+        let template = Template::new(&endpoints, protocol::ESP, Some(Ports { source: 4500, destination: 65_535 }));
+        let mut packet = vec![0xaa; 1500];
+        for (traffic_class, dont_fragment, identification) in [(0, false, 0), (0xff, true, 0xffff), (0xb8, true, 3)] {
+            template.write(&mut packet, &Variable { traffic_class, dont_fragment, identification, total_len: 1500 });
+            assert_eq!(checksum::finish(checksum::sum(&packet[..20], 0)), 0);
+            let header = Header::parse(&packet).unwrap();
+            assert_eq!((header.traffic_class, header.dont_fragment), (traffic_class, dont_fragment));
+            assert_eq!((header.protocol, header.total_len), (protocol::UDP, 1500));
+            assert_eq!(udp::payload_len(&packet[20..]), Ok(1472));
+        }
+    }
+
+    #[test]
+    fn an_ipv6_header_says_what_it_was_given() {
+        let endpoints = Endpoints::V6 { source: Ipv6Addr::LOCALHOST, destination: Ipv6Addr::UNSPECIFIED };
+        let template = Template::new(&endpoints, protocol::AH, None);
+        let mut packet = vec![0xaa; 100];
+        let variable = Variable { traffic_class: 0xb9, dont_fragment: true, identification: 7, total_len: 100 };
+        template.write(&mut packet, &variable);
+        let header = Header::parse(&packet).unwrap();
+        assert_eq!((header.traffic_class, header.protocol, header.total_len), (0xb9, protocol::AH, 100));
+    }
+}
