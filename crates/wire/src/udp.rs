@@ -38,10 +38,10 @@ pub fn write(header: &mut [u8; HEADER], source: u16, destination: u16, length: u
 }
 
 /// Computes the checksum over IPv6 (RFC 8200 section 8.1), where zero means "none" and most receivers drop that.
-/// `packet` is the whole packet: a fixed IPv6 header and the UDP datagram behind it.
-pub fn fill_checksum(packet: &mut [u8]) {
-    let Some((ip, datagram)) = packet.split_at_mut_checked(crate::ip::IPV6_HEADER) else { return };
-    if datagram.len() < HEADER {
+/// `packet` is the whole IPv6 packet, with its UDP datagram from `offset` to the end.
+pub fn fill_checksum(packet: &mut [u8], offset: usize) {
+    let Some((ip, datagram)) = packet.split_at_mut_checked(offset) else { return };
+    if ip.len() < crate::ip::IPV6_HEADER || datagram.len() < HEADER {
         return;
     }
     datagram[6..8].fill(0);
@@ -62,7 +62,7 @@ mod tests {
     fn a_filled_checksum_sums_to_zero() {
         for extra in [0usize, 1, 100, 1400] {
             let mut packet: Vec<u8> = (0..48 + extra).map(|i| u8::try_from(i % 251).unwrap()).collect();
-            fill_checksum(&mut packet);
+            fill_checksum(&mut packet, 40);
             let pseudo = u32::try_from(8 + extra).unwrap() + 17;
             assert_eq!(checksum::finish(checksum::sum(&packet[8..], pseudo)), 0);
         }

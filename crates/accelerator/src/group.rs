@@ -1,0 +1,386 @@
+//! A group of an application: the SAs added with one handle, the calls in flight with it, and what they did. An
+//! application that makes no groups has its SAs in a group without a name.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use gipsec_engine::{Attributes, Buffers, Change, Direction, Events, Keys, PacketError, Statistics, Verdict};
+use parking_lot::{Condvar, Mutex};
+
+use crate::{
+    Accelerator, Association, Entry, Error, Hooks, Key, Notification,
+    error::GONE,
+    mailbox::{Mailbox, Task},
+    notification::{self, Delivery},
+    service::{Lane, Work},
+    slot::Slot,
+    table::Table,
+};
+
+/// Asynchronous calls of a group that may wait at a time.
+const MAX_IN_FLIGHT: usize = 4096;
+
+/// One SA, or bundle, of a group.
+pub struct SaEntry {
+    group: Arc<Group>,
+    direction: Direction,
+    association: Box<dyn Association>,
+}
+
+/// What can be read of an SA.
+#[derive(Clone, Debug)]
+pub struct SaReading {
+    /// Its handle.
+    pub key: Key,
+    /// What it is, without its keys.
+    pub attributes: Attributes,
+    /// What it has done.
+    pub statistics: Statistics,
+}
+
+/// What a group has done (R19).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Packets decapsulated, and their payload bytes.
+    pub packets_in: u64,
+    /// Payload bytes decapsulated.
+    pub bytes_in: u64,
+    /// Packets encapsulated, and their payload bytes.
+    pub packets_out: u64,
+    /// Payload bytes encapsulated.
+    pub bytes_out: u64,
+    /// SAs added.
+    pub created: u64,
+    /// SAs deleted.
+    pub deleted: u64,
+    /// SAs changed.
+    pub modified: u64,
+    /// SAs there are.
+    pub active: u64,
+}
+
+impl Activity {
+    fn add(&mut self, direction: Direction, statistics: &Statistics) {
+        let (packets, bytes) = match direction {
+            Direction::Inbound => (&mut self.packets_in, &mut self.bytes_in),
+            Direction::Outbound => (&mut self.packets_out, &mut self.bytes_out),
+        };
+        *packets += statistics.packets_processed;
+        *bytes += statistics.bytes_processed;
+    }
+}
+
+#[derive(Default)]
+struct Flight {
+    count: usize,
+    closed: bool,
+}
+
+/// SAs by age, for each direction.
+#[derive(Default)]
+struct Listing {
+    inbound: BTreeSet<Key>,
+    outbound: BTreeSet<Key>,
+}
+
+impl Listing {
+    fn of(&mut self, direction: Direction) -> &mut BTreeSet<Key> {
+        match direction {
+            Direction::Inbound => &mut self.inbound,
+            Direction::Outbound => &mut self.outbound,
+        }
+    }
+}
+
+/// The SAs and calls of one handle.
+pub struct Group {
+    client: Key,
+    key: Option<Key>,
+    identity: String,
+    slot: Arc<Slot>,
+    sas: Arc<Table<SaEntry>>,
+    /// Where this application's callbacks wait; one for all of its groups.
+    mailbox: Arc<ArcSwap<Mailbox>>,
+    hooks: ArcSwapOption<Hooks>,
+    /// The group without a name, whose hooks serve where this one has none.
+    root: Option<Arc<Group>>,
+    flight: Mutex<Flight>,
+    landed: Condvar,
+    listing: Mutex<Listing>,
+    /// What deleted SAs did.
+    past: Mutex<Activity>,
+    modified: AtomicU64,
+}
+
+impl Group {
+    pub(crate) fn root(client: Key, slot: Arc<Slot>, sas: Arc<Table<SaEntry>>, mailbox: Arc<ArcSwap<Mailbox>>) -> Self {
+        Self {
+            client,
+            key: None,
+            identity: String::new(),
+            slot,
+            sas,
+            mailbox,
+            hooks: ArcSwapOption::empty(),
+            root: None,
+            flight: Mutex::default(),
+            landed: Condvar::new(),
+            listing: Mutex::default(),
+            past: Mutex::default(),
+            modified: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn named(root: &Arc<Self>, key: Key, identity: String) -> Self {
+        Self {
+            key: Some(key),
+            identity,
+            root: Some(root.clone()),
+            ..Self::root(root.client, root.slot.clone(), root.sas.clone(), root.mailbox.clone())
+        }
+    }
+
+    /// The application's handle.
+    pub fn client(&self) -> Key {
+        self.client
+    }
+
+    /// The group's handle; None for the group without a name.
+    pub fn key(&self) -> Option<Key> {
+        self.key
+    }
+
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.slot.is_gone()
+    }
+
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        self.mailbox.load_full()
+    }
+
+    /// The accelerator.
+    pub fn accelerator(&self) -> &dyn Accelerator {
+        &*self.slot.backend
+    }
+
+    /// Sets what is called for notifications of this group's SAs; without a name, of all SAs whose group has none.
+    pub fn set_hooks(&self, hooks: Option<Hooks>) {
+        self.hooks.store(hooks.map(Arc::new));
+    }
+
+    /// Adds an SA.
+    pub fn add_sa(self: &Arc<Self>, attributes: Attributes, keys: &Keys) -> Result<Key, Error> {
+        let direction = attributes.direction();
+        let association = self.slot.backend.add_sa(attributes, keys)?;
+        // The listing is locked first, so that a close finds either no SA or the SA in the listing.
+        let mut listing = self.listing.lock();
+        if self.flight.lock().closed {
+            return Err(Error::BadHandle("accelerator"));
+        }
+        let entry =
+            self.sas.insert(|_| SaEntry { group: self.clone(), direction, association }).ok_or(Error::Full("SAs"))?;
+        listing.of(direction).insert(entry.key);
+        drop(listing);
+        self.past.lock().created += 1;
+        Ok(entry.key)
+    }
+
+    /// Deletes an SA. Packets that are being processed with it end first, elsewhere.
+    pub fn delete_sa(&self, direction: Direction, sa: Key) -> Result<(), Error> {
+        self.check(direction, sa)?;
+        if !self.listing.lock().of(direction).remove(&sa) {
+            return Err(Error::BadHandle("SA"));
+        }
+        self.remove(sa);
+        Ok(())
+    }
+
+    fn remove(&self, sa: Key) {
+        if self.sas.remove(sa).is_some() {
+            self.past.lock().deleted += 1;
+        }
+    }
+
+    /// Deletes all SAs.
+    pub fn flush(&self) {
+        let listing = std::mem::take(&mut *self.listing.lock());
+        for sa in listing.inbound.into_iter().chain(listing.outbound) {
+            self.remove(sa);
+        }
+    }
+
+    /// Changes an SA.
+    pub fn modify_sa(&self, direction: Direction, sa: Key, change: &Change) -> Result<(), Error> {
+        self.check(direction, sa)?;
+        self.sas.get(sa).ok_or(Error::BadHandle("SA"))?.value.association.modify(change)?;
+        self.modified.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Whether `sa` is this group's, in that direction.
+    fn check(&self, direction: Direction, sa: Key) -> Result<(), Error> {
+        self.sas
+            .with(sa, |entry| entry.value.belongs(self.client, self.key, direction))
+            .unwrap_or(Err(Error::BadHandle("SA")))
+    }
+
+    /// Reads one SA.
+    pub fn read_sa(&self, direction: Direction, sa: Key) -> Result<SaReading, Error> {
+        self.check(direction, sa)?;
+        self.sas.with(sa, Entry::<SaEntry>::read).ok_or(Error::BadHandle("SA"))
+    }
+
+    /// Reads up to `count` SAs in the order in which they were added, the first or those after `after`.
+    pub fn read_sas(&self, direction: Direction, after: Option<Key>, count: usize) -> Result<Vec<SaReading>, Error> {
+        if let Some(after) = after {
+            self.check(direction, after)?;
+        }
+        let keys: Vec<Key> = {
+            let mut listing = self.listing.lock();
+            let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+            listing.of(direction).range((start, std::ops::Bound::Unbounded)).copied().take(count).collect()
+        };
+        Ok(keys.into_iter().filter_map(|key| self.sas.with(key, Entry::<SaEntry>::read)).collect())
+    }
+
+    /// What the group has done.
+    pub fn activity(&self) -> Activity {
+        let keys: Vec<Key> = {
+            let listing = self.listing.lock();
+            listing.inbound.iter().chain(&listing.outbound).copied().collect()
+        };
+        // Past first: an SA that is deleted meanwhile is then counted late, never twice.
+        let mut activity = *self.past.lock();
+        activity.modified = self.modified.load(Relaxed);
+        activity.active = keys.len() as u64;
+        for key in keys {
+            self.sas.with(key, |entry| activity.add(entry.value.direction, &entry.value.association.statistics()));
+        }
+        activity
+    }
+
+    /// Queues a call that is answered later; or gives it back.
+    pub fn submit(self: &Arc<Self>, lane: Lane, work: Box<dyn Work>) -> Result<(), (Error, Box<dyn Work>)> {
+        if self.is_gone() {
+            return Err((GONE, work));
+        }
+        self.slot.service.submit(self, lane, work)
+    }
+
+    /// Has `work` delivered without being run.
+    pub(crate) fn post(self: &Arc<Self>, work: Box<dyn Work>) {
+        if self.slot.service.start_delivery().is_ok() && self.begin() {
+            self.mailbox().post(Task { group: self.clone(), work });
+        }
+    }
+
+    #[cold]
+    fn notify(self: &Arc<Self>, sa: Key, events: &Events) {
+        let root = self.root.as_ref().and_then(|root| root.hooks.load_full());
+        let Some(hooks) = self.hooks.load_full().or(root) else { return };
+        for what in notification::each(events) {
+            let notification = Notification { client: self.client, group: self.key, sa, what };
+            self.post(Box::new(Delivery { hooks: hooks.clone(), notification }));
+        }
+    }
+
+    /// Counts a call in flight, unless there are too many or the group is closed.
+    pub(crate) fn begin(&self) -> bool {
+        let mut flight = self.flight.lock();
+        let room = !flight.closed && flight.count < MAX_IN_FLIGHT;
+        flight.count += usize::from(room);
+        room
+    }
+
+    /// Counts a call as landed.
+    pub(crate) fn finished(&self) {
+        self.flight.lock().count -= 1;
+        self.landed.notify_all();
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.flight.lock().count
+    }
+
+    /// Waits until at most `count` calls are in flight, or a moment has passed.
+    pub(crate) fn wait_until(&self, count: usize) {
+        let mut flight = self.flight.lock();
+        if flight.count > count {
+            self.landed.wait_for(&mut flight, Duration::from_millis(1));
+        }
+    }
+
+    /// Takes nothing more, has everything pending delivered, and drops the SAs (R23).
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.flight.lock().closed = true;
+        self.mailbox().wait_for(self);
+        self.flush();
+    }
+}
+
+impl SaEntry {
+    /// Whether a call with these handles may use the SA.
+    #[inline]
+    pub(crate) fn belongs(&self, client: Key, group: Option<Key>, direction: Direction) -> Result<(), Error> {
+        if self.group.client != client {
+            return Err(Error::BadHandle("SA"));
+        }
+        if self.group.key != group {
+            return Err(Error::NotFound("the group has no such SA"));
+        }
+        if self.direction != direction {
+            return Err(Error::NotFound("there is no such SA in that direction"));
+        }
+        if self.group.is_gone() {
+            return Err(GONE);
+        }
+        Ok(())
+    }
+
+    /// The group that owns the SA.
+    pub fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+}
+
+impl Entry<SaEntry> {
+    /// Has packets processed, and the application told what is worth telling.
+    #[inline]
+    pub fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
+        let events = self.value.association.process(packets, verdicts);
+        if !events.is_empty() {
+            self.value.group.notify(self.key, &events);
+        }
+    }
+
+    /// Counts packets that never reached the SA.
+    pub fn refuse(&self, error: PacketError) {
+        self.value.association.refuse(error);
+    }
+
+    fn read(&self) -> SaReading {
+        SaReading {
+            key: self.key,
+            attributes: self.value.association.attributes(),
+            statistics: self.value.association.statistics(),
+        }
+    }
+}
+
+impl Drop for SaEntry {
+    /// The last user is gone: what the SA did is added to what its group did.
+    fn drop(&mut self) {
+        self.group.past.lock().add(self.direction, &self.association.statistics());
+    }
+}

@@ -1,0 +1,33 @@
+//! Accelerators: how they are found, opened, shared, split into groups, given SAs and packets, and lost. Knows neither C
+//! nor how packets are processed: [`Accelerator`] is the one seam behind which the software engine and devices stand.
+//!
+//! Handles are [`Key`]s. Looking one up takes no lock; what it led to stays alive while it is used, also when another
+//! thread closes it meanwhile.
+
+#![forbid(unsafe_code)]
+
+mod capabilities;
+mod client;
+mod error;
+mod group;
+mod mailbox;
+mod notification;
+mod registry;
+mod seam;
+mod service;
+mod slot;
+mod soft;
+mod table;
+
+pub use capabilities::{Capabilities, CipherAlgorithms, CombinedAlgorithms, Features, IntegrityAlgorithms};
+pub use client::Client;
+pub use error::Error;
+pub use gipsec_engine as engine;
+pub use group::{Activity, Group, SaEntry, SaReading};
+pub use notification::{Hooks, Notification, What};
+pub use registry::{Active, Available, Registry, Selection};
+pub use seam::{Accelerator, Association};
+pub use service::{Lane, Outcome, Work};
+pub use slot::OpenMode;
+pub use soft::Soft;
+pub use table::{Entry, Key};

@@ -1,0 +1,279 @@
+//! All accelerators and all applications of a process.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use arc_swap::ArcSwap;
+use gipsec_engine::Direction;
+use parking_lot::Mutex;
+
+use crate::{
+    Accelerator, Activity, Client, Entry, Error, Group, Key, OpenMode, Soft, error::GONE, group::SaEntry, slot::Slot,
+    table::Table,
+};
+
+/// Open handles of a process at most.
+const MAX_CLIENTS: usize = 65_536;
+/// Groups of a process at most.
+const MAX_GROUPS: usize = 65_536;
+/// SAs of a process at most.
+const MAX_SAS: usize = 1 << 22;
+/// Bytes of an accelerator's name at most.
+const MAX_NAME: usize = 15;
+/// Accelerators at most.
+const MAX_ACCELERATORS: usize = 4096;
+
+/// Which accelerator to open.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selection<'a> {
+    /// By name; None for any.
+    pub name: Option<&'a str>,
+    /// By PCI vendor; 0 for any.
+    pub vendor: u16,
+    /// By PCI device; 0 for any.
+    pub device: u16,
+}
+
+/// An accelerator that can be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Available {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub instance_id: u32,
+}
+
+/// What one group of one application does on one accelerator.
+#[derive(Clone, Debug)]
+pub struct Active {
+    /// The accelerator.
+    pub accelerator: Available,
+    /// How it is open.
+    pub mode: OpenMode,
+    /// The application's name.
+    pub application: String,
+    /// The group's name, empty for none.
+    pub group: String,
+    /// What was done.
+    pub activity: Activity,
+}
+
+/// All accelerators and all applications of a process.
+pub struct Registry {
+    slots: Mutex<Vec<Arc<Slot>>>,
+    clients: Table<Client>,
+    groups: Table<Arc<Group>>,
+    sas: Arc<Table<SaEntry>>,
+    instances: AtomicU32,
+    /// PCI vendor and device that software accelerators answer to.
+    soft_identity: (u16, u16),
+}
+
+impl Registry {
+    /// A process with `soft` software accelerators, `soft0` and up, which answer to the PCI vendor and device
+    /// `identity`.
+    pub fn new(soft: usize, identity: (u16, u16)) -> Self {
+        let registry = Self {
+            slots: Mutex::default(),
+            clients: Table::new(MAX_CLIENTS),
+            groups: Table::new(MAX_GROUPS),
+            sas: Arc::new(Table::new(MAX_SAS)),
+            instances: AtomicU32::new(0),
+            soft_identity: identity,
+        };
+        for number in 0..soft.min(MAX_ACCELERATORS) {
+            // Cannot fail: the names differ.
+            let _ = registry.add(&format!("soft{number}"), Box::new(Soft));
+        }
+        registry
+    }
+
+    /// Adds an accelerator; its number. Errors: a name that is taken, empty, or longer than 15 bytes.
+    pub fn add(&self, name: &str, backend: Box<dyn Accelerator>) -> Result<u32, Error> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(Error::Invalid("an accelerator's name has 1 to 15 bytes"));
+        }
+        let mut slots = self.slots.lock();
+        if slots.iter().any(|slot| slot.name == name) {
+            return Err(Error::Invalid("there is an accelerator of that name"));
+        }
+        if slots.len() >= MAX_ACCELERATORS {
+            return Err(Error::Full("accelerators"));
+        }
+        let instance = self.instances.fetch_add(1, Relaxed);
+        slots.push(Arc::new(Slot::new(name.to_owned(), instance, self.soft_identity, backend)));
+        Ok(instance)
+    }
+
+    /// Removes an accelerator: those who have it open are told once, and every later call of theirs fails.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        let slot = {
+            let mut slots = self.slots.lock();
+            let place = slots
+                .iter()
+                .position(|slot| slot.name == name)
+                .ok_or(Error::NoDevice("there is no accelerator of that name"))?;
+            slots.remove(place)
+        };
+        for client in slot.remove() {
+            if let Some(client) = self.clients.get(client) {
+                client.value.broken();
+            }
+        }
+        Ok(())
+    }
+
+    /// Accelerators that an open in some mode would get now, in the order in which they were found.
+    pub fn available(&self) -> Vec<Available> {
+        self.slots.lock().iter().filter(|slot| slot.is_available()).map(|slot| slot.describe()).collect()
+    }
+
+    /// What every group of every application does.
+    pub fn active(&self) -> Vec<Active> {
+        let mut rows = Vec::new();
+        for client in self.clients.all() {
+            for (group, activity) in client.value.activities() {
+                rows.push(Active {
+                    accelerator: client.value.slot().describe(),
+                    mode: client.value.mode(),
+                    application: client.value.identity().to_owned(),
+                    group,
+                    activity,
+                });
+            }
+        }
+        rows
+    }
+
+    /// Opens an accelerator (R24). `on_broken` is made for the new handle, and called when the accelerator is removed.
+    pub fn open(
+        &self,
+        mode: OpenMode,
+        selection: Selection<'_>,
+        identity: &str,
+        on_broken: impl Fn(Key) -> Box<dyn FnOnce() + Send>,
+    ) -> Result<Key, Error> {
+        let mut error = Error::NoDevice("no accelerator fits the name, vendor and device");
+        let slots = self.slots.lock().clone();
+        for slot in slots.iter().filter(|slot| slot.fits(selection)) {
+            let make = || {
+                let entry = self.clients.insert(|key| {
+                    let mailbox = Arc::new(ArcSwap::new(slot.service.mailbox().clone()));
+                    let root = Group::root(key, slot.clone(), self.sas.clone(), mailbox.clone());
+                    Client::new(root, mode, identity.to_owned(), slot.clone(), mailbox, on_broken(key))
+                })?;
+                Some(entry.key)
+            };
+            match slot.occupy(mode, make) {
+                Ok(key) => return Ok(key),
+                Err(why) => error = why,
+            }
+        }
+        Err(error)
+    }
+
+    /// Closes a handle with all of its groups (R23), also when its accelerator is gone.
+    pub fn close(&self, client: Key) -> Result<(), Error> {
+        let client = self.clients.remove(client).ok_or(Error::BadHandle("accelerator"))?;
+        for group in client.value.close() {
+            self.groups.remove(group);
+        }
+        Ok(())
+    }
+
+    /// Calls `work` with an open handle whose accelerator is there.
+    pub fn with_client<R>(&self, client: Key, work: impl FnOnce(&Client) -> R) -> Result<R, Error> {
+        let entry = self.clients.get(client).ok_or(Error::BadHandle("accelerator"))?;
+        if entry.value.slot().is_gone() {
+            return Err(GONE);
+        }
+        Ok(work(&entry.value))
+    }
+
+    /// Delivers up to `limit` callbacks of a handle in poll mode; those of an accelerator that is gone, too.
+    pub fn poll(&self, client: Key, limit: usize) -> Result<usize, Error> {
+        self.clients.get(client).ok_or(Error::BadHandle("accelerator"))?.value.poll(limit)
+    }
+
+    /// Makes a group.
+    pub fn create_group(&self, client: Key, identity: &str) -> Result<Key, Error> {
+        self.with_client(client, |client| {
+            let entry = self
+                .groups
+                .insert(|key| Arc::new(Group::named(client.root(), key, identity.to_owned())))
+                .ok_or(Error::Full("groups"))?;
+            client.adopt(entry.key, entry.value.clone());
+            Ok(entry.key)
+        })?
+    }
+
+    /// Ends a group (R23).
+    pub fn delete_group(&self, client: Key, group: Key) -> Result<(), Error> {
+        self.with_client(client, |client| client.abandon(group))??.close();
+        self.groups.remove(group);
+        Ok(())
+    }
+
+    /// The group that a handle names; None: the one without a name.
+    pub fn group(&self, client: Key, group: Option<Key>) -> Result<Arc<Group>, Error> {
+        let root = self.with_client(client, |client| client.root().clone())?;
+        match group {
+            None => Ok(root),
+            Some(key) => self
+                .groups
+                .get(key)
+                .map(|entry| entry.value.clone())
+                .filter(|group| group.client() == client)
+                .ok_or(Error::BadHandle("group")),
+        }
+    }
+
+    /// Calls `work` with an SA; takes no lock.
+    #[inline]
+    pub fn with_sa<R>(
+        &self,
+        client: Key,
+        group: Option<Key>,
+        sa: Key,
+        direction: Direction,
+        work: impl FnOnce(&Entry<SaEntry>) -> R,
+    ) -> Result<R, Error> {
+        self.sas
+            .with(sa, |entry| entry.value.belongs(client, group, direction).map(|()| work(entry)))
+            .unwrap_or_else(|| Err(self.explain(client, group)))
+    }
+
+    /// An SA, to be kept until a call is answered.
+    pub fn sa(
+        &self,
+        client: Key,
+        group: Option<Key>,
+        sa: Key,
+        direction: Direction,
+    ) -> Result<Arc<Entry<SaEntry>>, Error> {
+        let entry = self.sas.get(sa).ok_or_else(|| self.explain(client, group))?;
+        entry.value.belongs(client, group, direction)?;
+        Ok(entry)
+    }
+
+    /// What is wrong with handles that lead to no SA.
+    #[cold]
+    fn explain(&self, client: Key, group: Option<Key>) -> Error {
+        self.group(client, group).err().unwrap_or(Error::BadHandle("SA"))
+    }
+}
+
+impl Slot {
+    fn describe(&self) -> Available {
+        Available { name: self.name.clone(), instance_id: self.instance_id }
+    }
+
+    fn fits(&self, selection: Selection<'_>) -> bool {
+        selection.name.is_none_or(|name| name == self.name)
+            && [(selection.vendor, self.identity.0), (selection.device, self.identity.1)]
+                .into_iter()
+                .all(|(wanted, is)| wanted == 0 || wanted == is)
+    }
+}

@@ -1,0 +1,52 @@
+//! One packet's buffers, and what became of it.
+
+use crate::PacketError;
+
+/// How many packets one step of the engine takes; callers split larger batches.
+pub const MAX_BATCH: usize = 64;
+
+/// What became of a packet: how many bytes were written, or why none.
+///
+/// A dummy packet (RFC 4303 section 2.6) is decapsulated to 0 bytes.
+pub type Verdict = Result<usize, PacketError>;
+
+/// Where a packet is and where its result goes. Both begin at the IP header.
+#[derive(Debug)]
+pub enum Buffers<'a> {
+    /// From one place to another.
+    Apart {
+        /// The packet; bytes after its IP length are ignored.
+        input: &'a [u8],
+        /// Room for the result.
+        output: &'a mut [u8],
+    },
+    /// The result replaces the packet.
+    InPlace {
+        /// Holds the packet, and room for the result.
+        buffer: &'a mut [u8],
+        /// Bytes of `buffer` that hold the packet.
+        length: usize,
+        /// Bytes of `buffer` that the result may take.
+        capacity: usize,
+    },
+}
+
+impl Buffers<'_> {
+    /// The packet.
+    #[inline]
+    pub fn input(&self) -> &[u8] {
+        match self {
+            Self::Apart { input, .. } => input,
+            Self::InPlace { buffer, length, .. } => buffer.get(..*length).unwrap_or(buffer),
+        }
+    }
+
+    /// Room for the result in bytes.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        match self {
+            Self::Apart { output, .. } => output.len(),
+            Self::InPlace { buffer, capacity, .. } => (*capacity).min(buffer.len()),
+        }
+    }
+}

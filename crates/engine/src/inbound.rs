@@ -1,0 +1,369 @@
+//! Inbound SAs: decapsulation, in the order of RFC 4303 section 3.4 and RFC 4302 section 3.4. Nothing of a packet is
+//! believed before its ICV matched, and a packet that is refused leaves no plaintext behind.
+
+use std::ops::Range;
+
+use arc_swap::ArcSwap;
+use gipsec_wire::{
+    Malformed, ah, esp,
+    ip::{self, Family, Header, Upper},
+    protocol, udp,
+};
+
+use crate::{
+    Attributes, Buffers, Change, Direction, Events, InboundRules, Keys, Mode, PacketError, Protocol, Rules, SaError,
+    Statistics, Verdict,
+    counters::Counters,
+    lifetime::Limits,
+    outbound::{halves, with_cleared},
+    replay::Replay,
+    route::Route,
+    scratch,
+    transform::{Transform, matches},
+    tunnel,
+};
+
+/// An SA that decapsulates. Any number of threads may use it at once; of several copies of a packet one is accepted.
+pub struct Inbound {
+    attributes: Attributes,
+    rules: InboundRules,
+    transform: Transform,
+    route: ArcSwap<Route>,
+    limits: Limits,
+    replay: Replay,
+    counters: Counters,
+}
+
+/// A packet's headers, checked, and where its ESP or AH is.
+struct Located {
+    header: Header,
+    upper: Upper,
+    /// From the SPI (ESP) or the next header field (AH) to the end of the protected bytes.
+    ipsec: Range<usize>,
+}
+
+/// What a decrypted and authentic payload is.
+struct Content {
+    /// Protocol of the payload.
+    next_header: u8,
+    /// Bytes of it to deliver.
+    len: usize,
+    /// In tunnel mode, the inner header and the traffic class that it takes from the outer one.
+    inner: Option<(Header, Option<u8>)>,
+}
+
+/// The longest authentication header that is looked at: the longest ICV, an IV, and padding.
+const MAX_AH: usize = 128;
+
+/// Bytes written, and payload bytes among them.
+type Delivered = (usize, usize);
+
+impl Inbound {
+    /// An SA that has received nothing. Errors: parameters that contradict each other or the algorithms.
+    pub fn new(attributes: Attributes, keys: &Keys) -> Result<Self, SaError> {
+        attributes.check()?;
+        let Rules::Inbound(rules) = attributes.rules else {
+            return Err(SaError::Invalid("the rules are those of an outbound SA"));
+        };
+        Ok(Self {
+            transform: Transform::new(&attributes, keys)?,
+            route: ArcSwap::from_pointee(Route::new(&attributes)),
+            limits: Limits::new(attributes.lifetime, attributes.notify, attributes.intervals),
+            replay: Replay::new(rules.replay_window, attributes.extended_sequence),
+            rules,
+            counters: Counters::default(),
+            attributes,
+        })
+    }
+
+    /// Decapsulates `packets` in order; `verdicts`, as many, say what became of each. Returns what is worth telling.
+    pub fn decapsulate(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
+        let route = self.route.load();
+        let (mut accepted, mut payload_bytes) = (0, 0);
+        let mut left = self.limits.left(&self.counters);
+        for (packet, verdict) in packets.iter_mut().zip(verdicts) {
+            *verdict = match self.decapsulate_one(&route, packet, left) {
+                Ok((written, payload_len)) => {
+                    accepted += 1;
+                    payload_bytes += payload_len as u64;
+                    left = left.saturating_sub(payload_len as u64);
+                    Ok(written)
+                }
+                Err(error) => {
+                    self.counters.refuse(error);
+                    Err(error)
+                }
+            };
+        }
+        let (packets, bytes) = self.counters.add(accepted, payload_bytes);
+        self.limits.after(packets, bytes, self.replay.top())
+    }
+
+    #[inline]
+    fn decapsulate_one(&self, route: &Route, packet: &mut Buffers<'_>, left: u64) -> Result<Delivered, PacketError> {
+        if left == 0 {
+            return Err(PacketError::LifetimeExpired);
+        }
+        let located = self.locate(route, packet.input())?;
+        match self.attributes.protocol {
+            Protocol::Esp => self.open_esp(route, &located, packet),
+            Protocol::Ah => self.open_ah(route, &located, packet),
+        }
+    }
+
+    /// Finds ESP or AH behind the IP headers, and behind UDP when the SA is encapsulated.
+    #[inline]
+    fn locate(&self, route: &Route, input: &[u8]) -> Result<Located, PacketError> {
+        let header = Header::parse(input)?;
+        let upper = header.upper(input)?;
+        let ipsec = match (self.attributes.protocol, route.udp) {
+            (Protocol::Ah, _) if upper.protocol == protocol::AH => upper.offset..header.total_len,
+            (Protocol::Esp, None) if upper.protocol == protocol::ESP => upper.offset..header.total_len,
+            (Protocol::Esp, Some(_)) if upper.protocol == protocol::UDP => {
+                let start = upper.offset + udp::HEADER;
+                start..start + udp::payload_len(&input[upper.offset..header.total_len])?
+            }
+            _ => return Err(Malformed::OtherProtocol.into()),
+        };
+        Ok(Located { header, upper, ipsec })
+    }
+
+    fn open_esp(&self, route: &Route, located: &Located, packet: &mut Buffers<'_>) -> Result<Delivered, PacketError> {
+        let ipsec = &packet.input()[located.ipsec.clone()];
+        let head = esp::Header::parse(ipsec)?;
+        if head.spi != self.attributes.spi.get() {
+            return Err(PacketError::OtherSpi);
+        }
+        let body_len = ipsec.len().checked_sub(self.transform.overhead()).ok_or(Malformed::Truncated)?;
+        // Counter modes have no block; RFC 4303 section 2.4 aligns them to 4, which peers have forgotten before.
+        if body_len < esp::TRAILER || self.transform.alignment > 4 && body_len % self.transform.alignment != 0 {
+            return Err(Malformed::BadLength.into());
+        }
+        let sequence = self.replay.check(head.sequence)?;
+        let high = self.attributes.extended_sequence.then_some(halves(sequence).1);
+        let kept = self.kept_headers(route, located);
+        let capacity = packet.capacity();
+        match packet {
+            Buffers::Apart { input, output } if kept + body_len <= capacity => {
+                let ipsec = &input[located.ipsec.clone()];
+                let plaintext = &mut output[kept..kept + body_len];
+                self.transform.open(ipsec, high, plaintext)?;
+                let Some(content) = self.accept(route, located, plaintext, capacity - kept, sequence)? else {
+                    return Ok((0, 0));
+                };
+                output[..kept].copy_from_slice(&input[..kept]);
+                Ok(Self::deliver(located, kept, &content, output))
+            }
+            Buffers::Apart { input, output } => {
+                let ipsec = &input[located.ipsec.clone()];
+                let content = scratch::with(body_len, |plaintext| {
+                    self.transform.open(ipsec, high, plaintext)?;
+                    let room = capacity.checked_sub(kept).ok_or(PacketError::NoRoom)?;
+                    let content = self.accept(route, located, plaintext, room, sequence)?;
+                    if let Some(content) = &content {
+                        output[kept..kept + content.len].copy_from_slice(&plaintext[..content.len]);
+                    }
+                    Ok::<_, PacketError>(content)
+                })?;
+                let Some(content) = content else {
+                    return Ok((0, 0));
+                };
+                output[..kept].copy_from_slice(&input[..kept]);
+                Ok(Self::deliver(located, kept, &content, output))
+            }
+            Buffers::InPlace { buffer, .. } => {
+                let body_start = located.ipsec.start + esp::HEADER + self.transform.iv.len();
+                self.transform.open_in_place(&mut buffer[located.ipsec.clone()], high)?;
+                let plaintext = &mut buffer[body_start..body_start + body_len];
+                let room = capacity.saturating_sub(kept);
+                let Some(content) = self.accept(route, located, plaintext, room, sequence)? else {
+                    return Ok((0, 0));
+                };
+                buffer.copy_within(body_start..body_start + content.len, kept);
+                Ok(Self::deliver(located, kept, &content, buffer))
+            }
+        }
+    }
+
+    /// Bytes of the packet's own headers that stay in front of the payload: all in transport mode, none in tunnel mode.
+    #[inline]
+    fn kept_headers(&self, route: &Route, located: &Located) -> usize {
+        match route.mode {
+            Mode::Tunnel(_) => 0,
+            Mode::Transport => located.upper.offset,
+        }
+    }
+
+    /// Examines an authentic plaintext and moves the window; wipes the plaintext when the packet is refused after all.
+    /// None: a dummy packet (RFC 4303 section 2.6).
+    #[inline]
+    fn accept(
+        &self,
+        route: &Route,
+        located: &Located,
+        plaintext: &mut [u8],
+        room: usize,
+        sequence: u64,
+    ) -> Result<Option<Content>, PacketError> {
+        let content = esp::Trailer::parse(plaintext).map_err(|_| PacketError::BadPadding).and_then(|trailer| {
+            let content = match trailer.next_header {
+                protocol::NO_NEXT_HEADER => None,
+                next_header => Some(self.examine(route, located, &plaintext[..trailer.payload_len], next_header)?),
+            };
+            if content.as_ref().is_some_and(|content| content.len > room) {
+                return Err(PacketError::NoRoom);
+            }
+            self.replay.accept(sequence)?;
+            Ok(content)
+        });
+        if !matches!(content, Ok(Some(_))) {
+            plaintext.fill(0);
+        }
+        content
+    }
+
+    /// What an authentic payload is.
+    #[inline]
+    fn examine(
+        &self,
+        route: &Route,
+        located: &Located,
+        payload: &[u8],
+        next_header: u8,
+    ) -> Result<Content, PacketError> {
+        if route.mode == Mode::Transport {
+            return Ok(Content { next_header, len: payload.len(), inner: None });
+        }
+        let family = match next_header {
+            protocol::IPV4 => Family::V4,
+            protocol::IPV6 => Family::V6,
+            _ => return Err(PacketError::BadNextHeader),
+        };
+        let inner = Header::parse(payload)?;
+        if inner.family != family {
+            return Err(PacketError::BadNextHeader);
+        }
+        let traffic_class =
+            if self.rules.propagate_ecn { tunnel::propagate_ecn(located.header.traffic_class, &inner)? } else { None };
+        // What lies behind the inner packet is traffic flow confidentiality padding (RFC 4303 section 2.7).
+        Ok(Content { next_header, len: inner.total_len, inner: Some((inner, traffic_class)) })
+    }
+
+    /// Ends a packet whose payload stands behind `kept` bytes of its own headers.
+    #[inline]
+    fn deliver(located: &Located, kept: usize, content: &Content, output: &mut [u8]) -> Delivered {
+        let written = kept + content.len;
+        match content.inner {
+            None => ip::rewrite(output, &located.header, located.upper.protocol_at, content.next_header, written),
+            Some((inner, Some(traffic_class))) => tunnel::set_traffic_class(output, &inner, traffic_class),
+            Some((_, None)) => {}
+        }
+        (written, content.len)
+    }
+
+    fn open_ah(&self, route: &Route, located: &Located, packet: &mut Buffers<'_>) -> Result<Delivered, PacketError> {
+        let input = packet.input();
+        let ipsec = &input[located.ipsec.clone()];
+        let head = ah::Header::parse(ipsec)?;
+        if head.spi != self.attributes.spi.get() {
+            return Err(PacketError::OtherSpi);
+        }
+        let iv_end = ah::HEADER + self.transform.iv.len();
+        let icv_end = iv_end + self.transform.icv_len;
+        // Peers that align the header of IPv4 to 8 bytes have padding after the ICV; no peer has 8 bytes of it.
+        if head.len < icv_end || head.len >= icv_end + 8 {
+            return Err(Malformed::BadLength.into());
+        }
+        let sequence = self.replay.check(head.sequence)?;
+        self.verify_ah(located, input, iv_end..icv_end, head.len, sequence)?;
+
+        let kept = self.kept_headers(route, located);
+        let payload = located.ipsec.start + head.len..located.ipsec.end;
+        let content = self.examine(route, located, &input[payload.clone()], head.next_header)?;
+        if kept + content.len > packet.capacity() {
+            return Err(PacketError::NoRoom);
+        }
+        self.replay.accept(sequence)?;
+        let payload = payload.start..payload.start + content.len;
+        let output = match packet {
+            Buffers::Apart { input, output } => {
+                output[..kept].copy_from_slice(&input[..kept]);
+                output[kept..kept + content.len].copy_from_slice(&input[payload]);
+                &mut **output
+            }
+            Buffers::InPlace { buffer, .. } => {
+                buffer.copy_within(payload, kept);
+                &mut **buffer
+            }
+        };
+        Ok(Self::deliver(located, kept, &content, output))
+    }
+
+    /// RFC 4302 section 3.4.4: the headers with their mutable fields cleared, AH with a zero ICV, the payload, and under
+    /// ESN the high half of the sequence number.
+    fn verify_ah(
+        &self,
+        located: &Located,
+        input: &[u8],
+        icv: Range<usize>,
+        head_len: usize,
+        sequence: u64,
+    ) -> Result<(), PacketError> {
+        let (front, rest) = input[..located.ipsec.end].split_at(located.ipsec.start);
+        let (header, payload) = rest.split_at(head_len);
+        let mut zeroed = [0; MAX_AH];
+        let zeroed = zeroed.get_mut(..head_len).ok_or(Malformed::BadLength)?;
+        zeroed.copy_from_slice(header);
+        zeroed[icv.clone()].fill(0);
+        let high = halves(sequence).1.to_be_bytes();
+        let covered = if self.attributes.extended_sequence { &high[..] } else { &[] };
+        let expected = with_cleared(front, located.header.family, |cleared| {
+            self.transform.authenticate(&header[ah::HEADER..icv.start], &[cleared, zeroed, payload, covered])
+        })?;
+        Ok(matches(&expected[..icv.len()], &header[icv])?)
+    }
+
+    /// Changes the SA (R31).
+    pub fn modify(&self, change: &Change) -> Result<(), SaError> {
+        let (local, address, port) = match *change {
+            Change::Local { address, port } => (true, address, port),
+            Change::Peer { address, port } => (false, address, port),
+            Change::Replay { window, sequence } => {
+                if sequence.is_some_and(|(top, _)| !self.attributes.extended_sequence && top > u64::from(u32::MAX)) {
+                    return Err(SaError::Invalid("the sequence number exceeds what the SA can count"));
+                }
+                if let Some(window) = window {
+                    if self.replay.size().is_none() {
+                        return Err(SaError::Invalid("the SA does not check replay"));
+                    }
+                    self.replay.resize(window);
+                }
+                if let Some((top, seen)) = sequence {
+                    self.replay.restart(top, seen);
+                }
+                return Ok(());
+            }
+        };
+        let ipsec = self.attributes.protocol;
+        let moved = self.route.load().moved(ipsec, Direction::Inbound, local, address, port)?;
+        self.route.store(moved.into());
+        Ok(())
+    }
+
+    /// What the SA was made from, with addresses, ports and window as they are now.
+    pub fn attributes(&self) -> Attributes {
+        let route = self.route.load();
+        let rules = Rules::Inbound(InboundRules { replay_window: self.replay.size(), ..self.rules });
+        Attributes { mode: route.mode, udp: route.udp, rules, ..self.attributes.clone() }
+    }
+
+    /// A reading of the counters.
+    pub fn statistics(&self) -> Statistics {
+        self.counters.read()
+    }
+
+    /// Counts packets that never reached the SA.
+    pub fn refuse(&self, error: PacketError) {
+        self.counters.refuse(error);
+    }
+}

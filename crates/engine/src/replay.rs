@@ -1,0 +1,301 @@
+//! Anti-replay (RFC 4303 section 3.4.3 and appendix A), for any number of threads and without a lock.
+//!
+//! The window is a ring of 64-bit words. A word holds the bits of 32 consecutive sequence numbers (a block) in its low
+//! half, and in its high half which of the blocks that share its place it is about, the *lap*. Whoever finds an older
+//! lap in a word replaces it by its own: nothing is ever cleared ahead, so that no thread waits for another. A packet
+//! whose place already belongs to a later lap is late by definition, because the ring is larger than the window.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::PacketError;
+
+/// The window when none is asked for, in packets (R30).
+pub const DEFAULT_WINDOW: u32 = 64;
+/// The smallest window, in packets (R30).
+pub const MIN_WINDOW: u32 = 32;
+/// The largest window, in packets (R30).
+pub const MAX_WINDOW: u32 = 65_536;
+/// A window can later be set to anything that one byte says, so there is always room for that (R31).
+const ALWAYS_ROOM: u32 = 256;
+
+/// Sequence numbers in a word.
+const BLOCK: u64 = 32;
+
+/// Which sequence numbers of an inbound SA have been seen.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    /// The highest authenticated sequence number, 0 before the first.
+    top: AtomicU64,
+    /// Window size in packets; 0 when replay is not checked.
+    size: AtomicU32,
+    extended: bool,
+    words: Box<[AtomicU64]>,
+}
+
+impl Replay {
+    /// A window of `size` packets; None checks nothing, and follows the sequence number for ESN alone.
+    pub(crate) fn new(size: Option<u32>, extended: bool) -> Self {
+        let capacity = size.map_or(0, |size| u64::from(size.max(ALWAYS_ROOM)));
+        let words = if capacity == 0 { 0 } else { (capacity / BLOCK + 1).next_power_of_two() };
+        Self {
+            top: AtomicU64::new(0),
+            size: AtomicU32::new(size.unwrap_or(0)),
+            extended,
+            words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The highest sequence number authenticated so far.
+    pub(crate) fn top(&self) -> u64 {
+        self.top.load(Relaxed)
+    }
+
+    /// Window size in packets, if replay is checked.
+    pub(crate) fn size(&self) -> Option<u32> {
+        match self.size.load(Relaxed) {
+            0 => None,
+            size => Some(size),
+        }
+    }
+
+    /// Before the ICV: the whole sequence number of a packet that shows `low`, unless it is late or was seen.
+    #[inline]
+    pub(crate) fn check(&self, low: u32) -> Result<u64, PacketError> {
+        let top = self.top.load(Relaxed);
+        let size = self.size.load(Relaxed);
+        let sequence = if self.extended { infer(top, size, low) } else { u64::from(low) };
+        if size == 0 {
+            return Ok(sequence);
+        }
+        if sequence == 0 {
+            return Err(PacketError::SequenceZero);
+        }
+        if is_late(sequence, top, size) {
+            return Err(PacketError::Late);
+        }
+        let (word, lap, bit) = self.place(sequence);
+        let found = word.load(Relaxed);
+        if found >> 32 == lap && found & bit != 0 {
+            return Err(PacketError::Replayed);
+        }
+        Ok(sequence)
+    }
+
+    /// After the ICV: marks the packet as seen. Of several threads with the same packet exactly one succeeds.
+    #[inline]
+    pub(crate) fn accept(&self, sequence: u64) -> Result<(), PacketError> {
+        let size = self.size.load(Relaxed);
+        if size != 0 {
+            if is_late(sequence, self.top.load(Relaxed), size) {
+                return Err(PacketError::Late);
+            }
+            let (word, lap, bit) = self.place(sequence);
+            let mut found = word.load(Relaxed);
+            loop {
+                let kept = if found >> 32 == lap {
+                    if found & bit != 0 {
+                        return Err(PacketError::Replayed);
+                    }
+                    found
+                } else if is_later(found >> 32, lap) {
+                    return Err(PacketError::Late);
+                } else {
+                    lap << 32
+                };
+                match word.compare_exchange_weak(found, kept | bit, Relaxed, Relaxed) {
+                    Ok(_) => break,
+                    Err(now) => found = now,
+                }
+            }
+        }
+        if sequence > self.top.load(Relaxed) {
+            self.top.fetch_max(sequence, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Starts over at `top`; bit *i* of `seen` says that `top - i` was seen (R31). Older numbers count as seen.
+    /// Packets in flight may be judged by either state.
+    pub(crate) fn restart(&self, top: u64, seen: u32) {
+        for word in &self.words {
+            word.store(0, Relaxed);
+        }
+        let size = u64::from(self.size.load(Relaxed));
+        if size != 0 {
+            for back in 0..size.min(top) {
+                if back >= 32 || seen >> back & 1 != 0 {
+                    let (word, lap, bit) = self.place(top - back);
+                    let kept = Some(word.load(Relaxed)).filter(|found| found >> 32 == lap).unwrap_or(lap << 32);
+                    word.store(kept | bit, Relaxed);
+                }
+            }
+        }
+        self.top.store(top, Relaxed);
+    }
+
+    /// Changes the window size, up to what there is room for.
+    pub(crate) fn resize(&self, size: u32) {
+        let room = u32::try_from((self.words.len() as u64).saturating_sub(1) * BLOCK).unwrap_or(MAX_WINDOW);
+        if room != 0 {
+            self.size.store(size.clamp(MIN_WINDOW, room), Relaxed);
+        }
+    }
+
+    /// The word of a sequence number, its lap there, and its bit.
+    #[inline]
+    fn place(&self, sequence: u64) -> (&AtomicU64, u64, u64) {
+        let block = sequence / BLOCK;
+        let mask = self.words.len() as u64 - 1;
+        // Lap 0 is what an untouched word says, so laps count from 1; 32 bits of it are kept.
+        let lap = ((block >> mask.count_ones()) + 1) & 0xffff_ffff;
+        let index = (block & mask) as usize;
+        (&self.words[index], lap, 1 << (sequence % BLOCK))
+    }
+}
+
+/// Whether lap `a` comes after lap `b`, both modulo 2^32; 0 is never after.
+#[inline]
+fn is_later(a: u64, b: u64) -> bool {
+    a != 0 && a.wrapping_sub(b) & 0xffff_ffff != 0 && a.wrapping_sub(b) & 0x8000_0000 == 0
+}
+
+#[inline]
+fn is_late(sequence: u64, top: u64, size: u32) -> bool {
+    top.saturating_sub(sequence) >= u64::from(size)
+}
+
+/// RFC 4303 appendix A2.1: the high half follows from where the low half lies relative to the window. Without a replay
+/// check there is no window, and the nearest number is taken.
+#[inline]
+fn infer(top: u64, size: u32, low: u32) -> u64 {
+    let window = if size == 0 { 1 << 31 } else { u64::from(size) };
+    let high = top >> 32;
+    let bottom = (top & 0xffff_ffff).wrapping_sub(window - 1) & 0xffff_ffff;
+    let low = u64::from(low);
+    if top & 0xffff_ffff >= window - 1 {
+        // The window lies within one high half.
+        let next = if low >= bottom { high } else { high.wrapping_add(1) };
+        (next & 0xffff_ffff) << 32 | low
+    } else if low >= bottom && high > 0 {
+        // The window's lower part lies in the previous high half.
+        (high - 1) << 32 | low
+    } else {
+        high << 32 | low
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    /// What RFC 4303 says, without any cleverness.
+    struct Naive {
+        top: u64,
+        size: u64,
+        seen: HashSet<u64>,
+    }
+
+    impl Naive {
+        fn take(&mut self, sequence: u64) -> Result<(), PacketError> {
+            if sequence == 0 {
+                return Err(PacketError::SequenceZero);
+            }
+            if sequence + self.size <= self.top {
+                return Err(PacketError::Late);
+            }
+            if !self.seen.insert(sequence) {
+                return Err(PacketError::Replayed);
+            }
+            self.top = self.top.max(sequence);
+            Ok(())
+        }
+    }
+
+    fn take(window: &Replay, low: u32) -> Result<u64, PacketError> {
+        let sequence = window.check(low)?;
+        window.accept(sequence)?;
+        Ok(sequence)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn agrees_with_the_naive_window(
+            size in prop_oneof![Just(32u32), Just(64), Just(255), Just(1024), Just(65_536), 32u32..3000],
+            start in 0u64..1 << 31,
+            steps in proptest::collection::vec((-3000i64..4000, any::<bool>()), 1..400),
+        ) {
+            let window = Replay::new(Some(size), false);
+            window.restart(start, u32::MAX);
+            let mut naive = Naive { top: start, size: u64::from(size), seen: (start.saturating_sub(70_000)..=start).collect() };
+            for (step, near) in steps {
+                let delta = if near { step % 40 } else { step };
+                let low = u32::try_from(naive.top.saturating_add_signed(delta)).unwrap();
+                let expected = naive.take(u64::from(low));
+                prop_assert_eq!(take(&window, low).map(|_| ()), expected);
+                prop_assert_eq!(window.top(), naive.top);
+            }
+        }
+
+        #[test]
+        fn the_high_half_is_inferred_within_the_window(
+            top in (1u64 << 33)..(1 << 40), size in 32u32..65_536, back in 0u64..65_536, ahead in 0u64..1 << 31,
+        ) {
+            let back = back % u64::from(size);
+            #[expect(clippy::cast_possible_truncation)]
+            let low = |sequence: u64| sequence as u32;
+            prop_assert_eq!(infer(top, size, low(top - back)), top - back);
+            prop_assert_eq!(infer(top, size, low(top + ahead)), top + ahead);
+            prop_assert_eq!(infer(top, 0, low(top - back)), top - back);
+            prop_assert_eq!(infer(top, 0, low(top + ahead)), top + ahead);
+        }
+    }
+
+    #[test]
+    fn the_window_crosses_the_end_of_the_low_half() {
+        let window = Replay::new(Some(64), true);
+        window.restart((1 << 32) - 10, 1);
+        assert_eq!(take(&window, 5), Ok((1 << 32) + 5));
+        assert_eq!(take(&window, u32::MAX), Ok((1 << 32) - 1));
+        assert_eq!(take(&window, 0), Ok(1 << 32));
+        assert_eq!(take(&window, 0), Err(PacketError::Replayed));
+        assert_eq!(take(&window, u32::MAX), Err(PacketError::Replayed));
+    }
+
+    #[test]
+    fn the_first_packets_are_in_the_first_high_half() {
+        let window = Replay::new(Some(64), true);
+        assert_eq!(take(&window, 3_000_000_000), Ok(3_000_000_000));
+        let unchecked = Replay::new(None, true);
+        assert_eq!(take(&unchecked, 70), Ok(70));
+        assert_eq!(take(&unchecked, 70), Ok(70));
+    }
+
+    #[test]
+    fn restart_takes_the_bit_map() {
+        let window = Replay::new(Some(128), false);
+        window.restart(1000, 0b101);
+        assert_eq!(take(&window, 1000), Err(PacketError::Replayed));
+        assert_eq!(take(&window, 999), Ok(999));
+        assert_eq!(take(&window, 998), Err(PacketError::Replayed));
+        assert_eq!(take(&window, 990), Ok(990));
+        assert_eq!(take(&window, 960), Err(PacketError::Replayed));
+        assert_eq!(take(&window, 872), Err(PacketError::Late));
+    }
+
+    #[test]
+    fn of_many_threads_one_wins_each_number() {
+        let window = Replay::new(Some(1024), false);
+        let wins: u64 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (1..=20_000).filter(|low| take(&window, *low).is_ok()).count() as u64))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert!(wins <= 20_000);
+        assert_eq!(window.top(), 20_000);
+    }
+}

@@ -1,0 +1,97 @@
+//! Where an SA's tunnel runs, which may change while packets flow (MOBIKE, a new NAT mapping).
+
+use gipsec_wire::{
+    outer::{Endpoints, Ports, Template},
+    protocol,
+};
+use std::net::IpAddr;
+
+use crate::{Attributes, Direction, Mode, Protocol, SaError};
+
+/// A change to an SA (R31).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Our end moved: the source of an outbound SA, the destination of an inbound one.
+    Local {
+        /// New address.
+        address: IpAddr,
+        /// New UDP port; None leaves it.
+        port: Option<u16>,
+    },
+    /// The peer's end moved.
+    Peer {
+        /// New address.
+        address: IpAddr,
+        /// New UDP port; None leaves it.
+        port: Option<u16>,
+    },
+    /// New replay information.
+    Replay {
+        /// New window size in packets.
+        window: Option<u32>,
+        /// New sequence number, and the bit map of those before it.
+        sequence: Option<(u64, u32)>,
+    },
+}
+
+/// Outer addresses and ports as they are now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    pub mode: Mode,
+    pub udp: Option<Ports>,
+    /// Outer headers of an outbound SA; without a tunnel, the UDP header alone if there is one.
+    pub template: Option<Template>,
+}
+
+impl Route {
+    pub(crate) fn new(attributes: &Attributes) -> Self {
+        Self::with(attributes.protocol, attributes.mode, attributes.udp)
+    }
+
+    fn with(ipsec: Protocol, mode: Mode, udp: Option<Ports>) -> Self {
+        let number = match ipsec {
+            Protocol::Esp => protocol::ESP,
+            Protocol::Ah => protocol::AH,
+        };
+        let template = match &mode {
+            Mode::Tunnel(endpoints) => Some(Template::new(endpoints, number, udp)),
+            Mode::Transport => None,
+        };
+        Self { mode, udp, template }
+    }
+
+    /// The route with one end moved.
+    pub(crate) fn moved(
+        &self,
+        ipsec: Protocol,
+        direction: Direction,
+        local: bool,
+        address: IpAddr,
+        port: Option<u16>,
+    ) -> Result<Self, SaError> {
+        const FAMILY: SaError = SaError::Invalid("the new address is of another family than the other end's");
+        let is_source = local == (direction == Direction::Outbound);
+        let mut udp = self.udp;
+        if let Some(port) = port {
+            let ports = udp.as_mut().ok_or(SaError::Invalid("a port for an SA without UDP encapsulation"))?;
+            *(if is_source { &mut ports.source } else { &mut ports.destination }) = port;
+        }
+        let mode = match (self.mode, address) {
+            (Mode::Transport, _) => Mode::Transport,
+            (Mode::Tunnel(Endpoints::V4 { destination, .. }), IpAddr::V4(source)) if is_source => {
+                Mode::Tunnel(Endpoints::V4 { source, destination })
+            }
+            (Mode::Tunnel(Endpoints::V4 { source, .. }), IpAddr::V4(destination)) => {
+                Mode::Tunnel(Endpoints::V4 { source, destination })
+            }
+            (Mode::Tunnel(Endpoints::V6 { destination, .. }), IpAddr::V6(source)) if is_source => {
+                Mode::Tunnel(Endpoints::V6 { source, destination })
+            }
+            (Mode::Tunnel(Endpoints::V6 { source, .. }), IpAddr::V6(destination)) => {
+                Mode::Tunnel(Endpoints::V6 { source, destination })
+            }
+            _ => return Err(FAMILY),
+        };
+        Ok(Self::with(ipsec, mode, udp))
+    }
+}

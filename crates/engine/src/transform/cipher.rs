@@ -1,0 +1,195 @@
+//! Encryption algorithms that go with a separate integrity algorithm.
+
+use ::cipher::{Block, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit, StreamCipher, inout::InOutBuf};
+use aes::{Aes128Dec, Aes128Enc, Aes192Dec, Aes192Enc, Aes256Dec, Aes256Enc};
+use des::{Des, TdesEde3};
+use zeroize::ZeroizeOnDrop;
+
+use crate::{Cipher, Direction, SaError, iv};
+
+type CbcEncryptor<'a, C> = cbc::Encryptor<&'a C>;
+type CbcDecryptor<'a, C> = cbc::Decryptor<&'a C>;
+type CtrCore<'a, C> = ctr::CtrCore<&'a C, ctr::flavors::Ctr32BE>;
+type Ctr<'a, C> = ctr::Ctr32BE<&'a C>;
+
+/// A key, expanded for one direction.
+pub(super) enum CipherKey {
+    Null,
+    Des(Des),
+    TripleDes(Box<TdesEde3>),
+    CbcEncrypt(AesEncrypt),
+    CbcDecrypt(AesDecrypt),
+    Ctr { key: AesEncrypt, nonce: CtrNonce },
+}
+
+/// AES keys that encrypt.
+pub(super) enum AesEncrypt {
+    Aes128(Aes128Enc),
+    Aes192(Aes192Enc),
+    Aes256(Aes256Enc),
+}
+
+/// AES keys that decrypt.
+pub(super) enum AesDecrypt {
+    Aes128(Aes128Dec),
+    Aes192(Aes192Dec),
+    Aes256(Aes256Dec),
+}
+
+/// The nonce of RFC 3686 section 4, agreed with the key.
+#[derive(ZeroizeOnDrop)]
+pub(super) struct CtrNonce([u8; 4]);
+
+/// Does the same with a key of any of the three lengths.
+macro_rules! with_aes {
+    ($kind:ident, $key:expr, $name:ident => $body:expr) => {
+        match $key {
+            $kind::Aes128($name) => $body,
+            $kind::Aes192($name) => $body,
+            $kind::Aes256($name) => $body,
+        }
+    };
+}
+
+impl AesEncrypt {
+    fn new(key: &[u8]) -> Option<Self> {
+        match key.len() {
+            16 => Aes128Enc::new_from_slice(key).ok().map(Self::Aes128),
+            24 => Aes192Enc::new_from_slice(key).ok().map(Self::Aes192),
+            32 => Aes256Enc::new_from_slice(key).ok().map(Self::Aes256),
+            _ => None,
+        }
+    }
+}
+
+impl AesDecrypt {
+    fn new(key: &[u8]) -> Option<Self> {
+        match key.len() {
+            16 => Aes128Dec::new_from_slice(key).ok().map(Self::Aes128),
+            24 => Aes192Dec::new_from_slice(key).ok().map(Self::Aes192),
+            32 => Aes256Dec::new_from_slice(key).ok().map(Self::Aes256),
+            _ => None,
+        }
+    }
+}
+
+impl CipherKey {
+    pub(super) fn new(cipher: Cipher, key: &[u8], direction: Direction) -> Result<Self, SaError> {
+        const LENGTH: SaError = SaError::Invalid("the cipher key's length does not fit the algorithm");
+        match (cipher, direction) {
+            (Cipher::Null, _) if key.is_empty() => Some(Self::Null),
+            (Cipher::Null, _) => None,
+            (Cipher::DesCbc, _) => Des::new_from_slice(key).ok().map(Self::Des),
+            (Cipher::TripleDesCbc, _) => TdesEde3::new_from_slice(key).ok().map(|key| Self::TripleDes(Box::new(key))),
+            (Cipher::AesCbc, Direction::Outbound) => AesEncrypt::new(key).map(Self::CbcEncrypt),
+            (Cipher::AesCbc, Direction::Inbound) => AesDecrypt::new(key).map(Self::CbcDecrypt),
+            (Cipher::AesCtr, _) => key
+                .split_last_chunk()
+                .and_then(|(key, nonce)| Some(Self::Ctr { key: AesEncrypt::new(key)?, nonce: CtrNonce(*nonce) })),
+        }
+        .ok_or(LENGTH)
+    }
+
+    pub(super) fn iv(&self) -> iv::Kind {
+        match self {
+            Self::Null => iv::Kind::None,
+            Self::Des(_) | Self::TripleDes(_) => iv::Kind::Random(8),
+            Self::CbcEncrypt(_) | Self::CbcDecrypt(_) => iv::Kind::Random(16),
+            Self::Ctr { .. } => iv::Kind::Counter,
+        }
+    }
+
+    /// RFC 4303 section 2.4: at least 4 bytes, and the cipher's block.
+    pub(super) fn alignment(&self) -> usize {
+        match self {
+            Self::Null | Self::Ctr { .. } => 4,
+            Self::Des(_) | Self::TripleDes(_) => 8,
+            Self::CbcEncrypt(_) | Self::CbcDecrypt(_) => 16,
+        }
+    }
+
+    /// Encrypts `body`, a whole number of blocks, whose first bytes are `payload` when that is given apart.
+    pub(super) fn encrypt(&self, iv: &[u8; iv::MAX_IV], payload: Option<&[u8]>, body: &mut [u8]) {
+        match self {
+            Self::Null | Self::CbcDecrypt(_) => super::place(payload, body),
+            Self::Des(key) => encrypt_blocks(CbcEncryptor::<Des>::inner_iv_init(key, iv8(iv)), payload, body),
+            Self::TripleDes(key) => {
+                encrypt_blocks(CbcEncryptor::<TdesEde3>::inner_iv_init(key, iv8(iv)), payload, body);
+            }
+            Self::CbcEncrypt(key) => {
+                with_aes!(AesEncrypt, key, key => encrypt_blocks(CbcEncryptor::inner_iv_init(key, iv.into()), payload, body));
+            }
+            Self::Ctr { key, nonce } => {
+                let counter = nonce.counter_block(iv);
+                with_aes!(AesEncrypt, key, key => encrypt_stream(Ctr::from_core(CtrCore::inner_iv_init(key, (&counter).into())), payload, body));
+            }
+        }
+    }
+
+    /// Decrypts; a body that is no whole number of blocks was refused before.
+    pub(super) fn decrypt(&self, iv: &[u8; iv::MAX_IV], body: InOutBuf<'_, '_, u8>) {
+        match self {
+            Self::Null | Self::CbcEncrypt(_) => {
+                let _ = body.into_out_with_copied_in();
+            }
+            Self::Des(key) => decrypt_blocks(CbcDecryptor::<Des>::inner_iv_init(key, iv8(iv)), body),
+            Self::TripleDes(key) => decrypt_blocks(CbcDecryptor::<TdesEde3>::inner_iv_init(key, iv8(iv)), body),
+            Self::CbcDecrypt(key) => {
+                with_aes!(AesDecrypt, key, key => decrypt_blocks(CbcDecryptor::inner_iv_init(key, iv.into()), body));
+            }
+            Self::Ctr { key, nonce } => {
+                let counter = nonce.counter_block(iv);
+                with_aes!(AesEncrypt, key, key => Ctr::from_core(CtrCore::inner_iv_init(key, (&counter).into())).apply_keystream_inout(body));
+            }
+        }
+    }
+}
+
+impl CtrNonce {
+    /// RFC 3686 section 4: nonce, IV, and a block counter that starts at one.
+    fn counter_block(&self, iv: &[u8; iv::MAX_IV]) -> [u8; 16] {
+        let mut block = [0; 16];
+        block[..4].copy_from_slice(&self.0);
+        block[4..12].copy_from_slice(&iv[..8]);
+        block[15] = 1;
+        block
+    }
+}
+
+/// The IV of a cipher with 8-byte blocks.
+fn iv8<B>(iv: &[u8; iv::MAX_IV]) -> &B
+where
+    for<'a> &'a B: From<&'a [u8; 8]>,
+{
+    iv.first_chunk::<8>().unwrap_or(&[0; 8]).into()
+}
+
+/// CBC from the payload straight to the body, and in place for the block that payload and trailer share, and the rest.
+fn encrypt_blocks<M: BlockModeEncrypt>(mut mode: M, payload: Option<&[u8]>, body: &mut [u8]) {
+    let mut done = 0;
+    if let Some(payload) = payload {
+        let block = size_of::<Block<M>>();
+        let whole = payload.len() / block * block;
+        if let Ok(blocks) = InOutBuf::new(&payload[..whole], &mut body[..whole]) {
+            mode.encrypt_blocks_inout(blocks.into_chunks().0);
+        }
+        body[whole..payload.len()].copy_from_slice(&payload[whole..]);
+        done = whole;
+    }
+    mode.encrypt_blocks_inout(InOutBuf::from(&mut body[done..]).into_chunks().0);
+}
+
+fn decrypt_blocks<M: BlockModeDecrypt>(mut mode: M, body: InOutBuf<'_, '_, u8>) {
+    mode.decrypt_blocks_inout(body.into_chunks().0);
+}
+
+fn encrypt_stream<S: StreamCipher>(mut stream: S, payload: Option<&[u8]>, body: &mut [u8]) {
+    let mut done = 0;
+    if let Some(payload) = payload {
+        if let Ok(buffers) = InOutBuf::new(payload, &mut body[..payload.len()]) {
+            stream.apply_keystream_inout(buffers);
+        }
+        done = payload.len();
+    }
+    stream.apply_keystream_inout(InOutBuf::from(&mut body[done..]));
+}

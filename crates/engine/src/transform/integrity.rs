@@ -1,0 +1,166 @@
+//! Integrity algorithms. Pad states are computed once for each key.
+
+use ::cipher::{Block, BlockCipherEncrypt, KeyInit};
+use aes::Aes128Enc;
+use hmac::{Hmac, Mac};
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Sha256, Sha384, Sha512};
+use zeroize::Zeroize;
+
+use crate::{Integrity, SaError};
+
+/// The longest full-length tag, in bytes.
+pub(super) const MAX_TAG: usize = 64;
+
+/// ICV length in bytes: the usual one, or one that R18 allows.
+pub(super) fn icv_len(integrity: Integrity, asked: Option<usize>) -> Result<usize, SaError> {
+    let allowed: &[usize] = match integrity {
+        Integrity::None => &[0],
+        Integrity::HmacMd5 => &[12, 16],
+        Integrity::HmacSha1 => &[12, 20],
+        Integrity::AesXcbc => &[12],
+        Integrity::HmacSha256 => &[16, 12, 32],
+        Integrity::HmacSha384 => &[24, 48],
+        Integrity::HmacSha512 => &[32, 64],
+    };
+    match asked {
+        None => Ok(allowed[0]),
+        Some(asked) if allowed.contains(&asked) => Ok(asked),
+        Some(_) => Err(SaError::Invalid("the ICV length does not fit the algorithm")),
+    }
+}
+
+/// A key with its pad states.
+pub(super) enum IntegrityKey {
+    None,
+    Md5(Hmac<Md5>),
+    Sha1(Hmac<Sha1>),
+    Sha256(Box<Hmac<Sha256>>),
+    Sha384(Box<Hmac<Sha384>>),
+    Sha512(Box<Hmac<Sha512>>),
+    Xcbc(Box<Xcbc>),
+}
+
+impl IntegrityKey {
+    /// Key lengths are those of RFC 2403, 2404, 3566 and 4868: the length of the full tag.
+    pub(super) fn new(integrity: Integrity, key: &[u8]) -> Result<Self, SaError> {
+        let length = match integrity {
+            Integrity::None => 0,
+            Integrity::HmacMd5 | Integrity::AesXcbc => 16,
+            Integrity::HmacSha1 => 20,
+            Integrity::HmacSha256 => 32,
+            Integrity::HmacSha384 => 48,
+            Integrity::HmacSha512 => 64,
+        };
+        if key.len() != length {
+            return Err(SaError::Invalid("the integrity key's length does not fit the algorithm"));
+        }
+        Self::of_any_length(integrity, key)
+    }
+
+    /// As [`IntegrityKey::new`], for a key as long as HMAC itself allows.
+    pub(super) fn of_any_length(integrity: Integrity, key: &[u8]) -> Result<Self, SaError> {
+        match integrity {
+            Integrity::None => Some(Self::None),
+            Integrity::HmacMd5 => Hmac::new_from_slice(key).ok().map(Self::Md5),
+            Integrity::HmacSha1 => Hmac::new_from_slice(key).ok().map(Self::Sha1),
+            Integrity::HmacSha256 => Hmac::new_from_slice(key).ok().map(|key| Self::Sha256(Box::new(key))),
+            Integrity::HmacSha384 => Hmac::new_from_slice(key).ok().map(|key| Self::Sha384(Box::new(key))),
+            Integrity::HmacSha512 => Hmac::new_from_slice(key).ok().map(|key| Self::Sha512(Box::new(key))),
+            Integrity::AesXcbc => key.try_into().ok().map(|key| Self::Xcbc(Box::new(Xcbc::new(key)))),
+        }
+        .ok_or(SaError::Invalid("the integrity key's length does not fit the algorithm"))
+    }
+
+    /// The full tag over `parts` in order, in its first bytes.
+    pub(super) fn compute(&self, parts: &[&[u8]]) -> [u8; MAX_TAG] {
+        match self {
+            Self::None => [0; MAX_TAG],
+            Self::Md5(key) => hmac(key, parts),
+            Self::Sha1(key) => hmac(key, parts),
+            Self::Sha256(key) => hmac(key.as_ref(), parts),
+            Self::Sha384(key) => hmac(key.as_ref(), parts),
+            Self::Sha512(key) => hmac(key.as_ref(), parts),
+            Self::Xcbc(key) => key.compute(parts),
+        }
+    }
+}
+
+fn hmac<M: Mac + Clone>(key: &M, parts: &[&[u8]]) -> [u8; MAX_TAG] {
+    let mut mac = key.clone();
+    for part in parts {
+        mac.update(part);
+    }
+    let full = mac.finalize().into_bytes();
+    let mut tag = [0; MAX_TAG];
+    tag[..full.len()].copy_from_slice(&full);
+    tag
+}
+
+type AesBlock = Block<Aes128Enc>;
+
+/// AES-XCBC-MAC (RFC 3566 section 4).
+pub(super) struct Xcbc {
+    k1: Aes128Enc,
+    /// Mixed into a last block that is whole.
+    k2: AesBlock,
+    /// Mixed into a last block that was padded.
+    k3: AesBlock,
+}
+
+impl Xcbc {
+    fn new(key: &[u8; 16]) -> Self {
+        let cipher = Aes128Enc::new(key.into());
+        let derive = |constant: u8| {
+            let mut block = AesBlock::from([constant; 16]);
+            cipher.encrypt_block(&mut block);
+            block
+        };
+        let mut k1 = derive(1);
+        let derived = Self { k1: Aes128Enc::new(&k1), k2: derive(2), k3: derive(3) };
+        k1.zeroize();
+        derived
+    }
+
+    fn compute(&self, parts: &[&[u8]]) -> [u8; MAX_TAG] {
+        let mut state = AesBlock::default();
+        // How much of `state` the present block has been mixed into; a full block waits, since it may be the last.
+        let mut filled = 0;
+        for part in parts {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                if filled == 16 {
+                    self.k1.encrypt_block(&mut state);
+                    filled = 0;
+                }
+                let (now, later) = rest.split_at(rest.len().min(16 - filled));
+                for (mixed, byte) in state[filled..].iter_mut().zip(now) {
+                    *mixed ^= byte;
+                }
+                filled += now.len();
+                rest = later;
+            }
+        }
+        let last = if filled == 16 {
+            &self.k2
+        } else {
+            state[filled] ^= 0x80;
+            &self.k3
+        };
+        for (mixed, byte) in state.iter_mut().zip(last) {
+            *mixed ^= byte;
+        }
+        self.k1.encrypt_block(&mut state);
+        let mut tag = [0; MAX_TAG];
+        tag[..16].copy_from_slice(&state);
+        tag
+    }
+}
+
+impl Drop for Xcbc {
+    fn drop(&mut self) {
+        self.k2.zeroize();
+        self.k3.zeroize();
+    }
+}

@@ -1,0 +1,328 @@
+//! What an SA does to the bytes of a packet: encryption and integrity, for one direction.
+//!
+//! An ESP packet is handed over from its SPI to the end of its ICV, with SPI, sequence number, IV and trailer in place:
+//! the output of [`Transform::seal`] is complete, and goes from the input straight to the output. [`Transform::open`]
+//! writes plaintext only where the ICV matched, or wipes it.
+
+mod ccm_mode;
+mod cipher;
+mod integrity;
+
+use ::cipher::inout::InOutBuf;
+use gipsec_kernels::gcm::GcmKey;
+use gipsec_wire::esp;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::{
+    Algorithms, Attributes, Cipher, Combined, Direction, Integrity, Keys, PacketError, SaError,
+    iv::{self, MAX_IV},
+};
+use ccm_mode::CcmKey;
+use cipher::CipherKey;
+use integrity::{IntegrityKey, MAX_TAG};
+
+/// The salt of GCM and GMAC, in bytes.
+const GCM_SALT: usize = 4;
+
+/// The ICV does not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forged;
+
+impl From<Forged> for PacketError {
+    fn from(_: Forged) -> Self {
+        Self::BadIcv
+    }
+}
+
+/// Algorithms with their keys, ready to run.
+pub(crate) struct Transform {
+    algorithm: Algorithm,
+    /// Bytes of ICV on the wire.
+    pub icv_len: usize,
+    /// How IVs are made.
+    pub iv: iv::Kind,
+    /// Payload and trailer are padded to a multiple of this.
+    pub alignment: usize,
+}
+
+enum Algorithm {
+    Separate { cipher: CipherKey, integrity: IntegrityKey },
+    Gcm { salt: Salt<GCM_SALT>, key: GcmKey },
+    Gmac { salt: Salt<GCM_SALT>, key: GcmKey },
+    Ccm(CcmKey),
+}
+
+/// The part of a nonce that is agreed with the key.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Salt<const N: usize>([u8; N]);
+
+type Nonce = [u8; 12];
+
+impl Salt<GCM_SALT> {
+    /// RFC 4106 section 4: salt, then IV.
+    #[inline]
+    fn nonce(&self, iv: &[u8]) -> Nonce {
+        let mut nonce = [0; 12];
+        nonce[..GCM_SALT].copy_from_slice(&self.0);
+        nonce[GCM_SALT..].copy_from_slice(&iv[..8]);
+        nonce
+    }
+}
+
+/// The additional authenticated data of combined modes (RFC 4106 section 5): SPI and sequence number, 64-bit with ESN.
+struct AdditionalData {
+    bytes: [u8; 12],
+    len: usize,
+}
+
+impl AdditionalData {
+    #[inline]
+    fn new(head: &[u8; esp::HEADER], high: Option<u32>) -> Self {
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&head[..4]);
+        match high {
+            None => {
+                bytes[4..8].copy_from_slice(&head[4..]);
+                Self { bytes, len: 8 }
+            }
+            Some(high) => {
+                bytes[4..8].copy_from_slice(&high.to_be_bytes());
+                bytes[8..].copy_from_slice(&head[4..]);
+                Self { bytes, len: 12 }
+            }
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// An ESP packet taken apart: SPI and sequence number, IV, what is encrypted, ICV.
+struct Parts {
+    head: [u8; esp::HEADER],
+    iv: [u8; MAX_IV],
+    icv: [u8; MAX_TAG],
+}
+
+impl Transform {
+    /// Checks keys and lengths, and expands the keys for `direction`.
+    pub(crate) fn new(attributes: &Attributes, keys: &Keys) -> Result<Self, SaError> {
+        let direction = attributes.direction();
+        match attributes.algorithms {
+            Algorithms::Separate { cipher, integrity } => {
+                Self::separate(cipher, integrity, keys, attributes.icv_len, direction)
+            }
+            Algorithms::Combined(combined) => Self::combined(combined, keys, attributes.icv_len),
+        }
+    }
+
+    fn separate(
+        cipher: Cipher,
+        integrity: Integrity,
+        keys: &Keys,
+        icv_len: Option<usize>,
+        direction: Direction,
+    ) -> Result<Self, SaError> {
+        let cipher = CipherKey::new(cipher, &keys.cipher, direction)?;
+        let icv_len = integrity::icv_len(integrity, icv_len)?;
+        let integrity = IntegrityKey::new(integrity, &keys.integrity)?;
+        let (iv, alignment) = (cipher.iv(), cipher.alignment());
+        Ok(Self { algorithm: Algorithm::Separate { cipher, integrity }, icv_len, iv, alignment })
+    }
+
+    fn combined(combined: Combined, keys: &Keys, icv_len: Option<usize>) -> Result<Self, SaError> {
+        const KEY: SaError = SaError::Invalid("the combined mode key is not salt and an AES key");
+        if !keys.integrity.is_empty() {
+            return Err(SaError::Invalid("a combined mode algorithm takes no integrity key"));
+        }
+        let icv_len = match (combined, icv_len.unwrap_or(16)) {
+            (_, 16) => 16,
+            (Combined::Gcm | Combined::Ccm, length @ (8 | 12)) => length,
+            _ => return Err(SaError::Invalid("the ICV length does not fit the algorithm")),
+        };
+        let algorithm = match combined {
+            Combined::Gcm | Combined::Gmac => {
+                let (salt, key) = keys.cipher.split_first_chunk().ok_or(KEY)?;
+                let key = GcmKey::new(key).ok_or(KEY)?;
+                let salt = Salt(*salt);
+                if combined == Combined::Gcm { Algorithm::Gcm { salt, key } } else { Algorithm::Gmac { salt, key } }
+            }
+            Combined::Ccm => Algorithm::Ccm(CcmKey::new(&keys.cipher, icv_len).ok_or(KEY)?),
+        };
+        Ok(Self { algorithm, icv_len, iv: iv::Kind::Counter, alignment: 4 })
+    }
+
+    /// Bytes of an ESP packet that are not payload, padding or trailer: SPI, sequence number, IV and ICV.
+    #[inline]
+    pub(crate) fn overhead(&self) -> usize {
+        esp::HEADER + self.iv.len() + self.icv_len
+    }
+
+    /// Encrypts and authenticates `packet`, which is at least [`Transform::overhead`] long. Its SPI, sequence number, IV
+    /// and, at the end of the plaintext, trailer are in place; so is the payload unless it is given apart. `high` is
+    /// the high half of the sequence number under ESN.
+    #[inline]
+    pub(crate) fn seal(&self, payload: Option<&[u8]>, packet: &mut [u8], high: Option<u32>) {
+        let body_end = packet.len() - self.icv_len;
+        let body_start = esp::HEADER + self.iv.len();
+        let parts = self.parts(packet);
+        match &self.algorithm {
+            Algorithm::Gcm { salt, key } => {
+                let aad = AdditionalData::new(&parts.head, high);
+                let nonce = salt.nonce(&parts.iv);
+                let body = &mut packet[body_start..body_end];
+                let tag = match payload {
+                    Some(payload) => key.seal(&nonce, aad.bytes(), payload, body),
+                    None => key.seal_in_place(&nonce, aad.bytes(), body),
+                };
+                packet[body_end..].copy_from_slice(&tag[..self.icv_len]);
+            }
+            Algorithm::Separate { cipher, integrity } => {
+                cipher.encrypt(&parts.iv, payload, &mut packet[body_start..body_end]);
+                let tag = integrity.compute(&[&packet[..body_end], &high_bytes(high)[..high_len(high)]]);
+                packet[body_end..].copy_from_slice(&tag[..self.icv_len]);
+            }
+            Algorithm::Gmac { salt, key } => {
+                place(payload, &mut packet[body_start..body_end]);
+                let aad = AdditionalData::new(&parts.head, high);
+                let tag = key.mac(&salt.nonce(&parts.iv), &[aad.bytes(), &packet[esp::HEADER..body_end]]);
+                packet[body_end..].copy_from_slice(&tag);
+            }
+            Algorithm::Ccm(key) => {
+                place(payload, &mut packet[body_start..body_end]);
+                let aad = AdditionalData::new(&parts.head, high);
+                let (body, icv) = packet[body_start..].split_at_mut(body_end - body_start);
+                key.seal(&parts.iv, aad.bytes(), body, icv);
+            }
+        }
+    }
+
+    /// Verifies `packet` and decrypts it into `output`, which is as long as what was encrypted. Where the ICV does not
+    /// match, `output` holds nothing of the plaintext.
+    #[inline]
+    pub(crate) fn open(&self, packet: &[u8], high: Option<u32>, output: &mut [u8]) -> Result<(), Forged> {
+        let parts = self.parts(packet);
+        let body = &packet[esp::HEADER + self.iv.len()..packet.len() - self.icv_len];
+        match &self.algorithm {
+            Algorithm::Gcm { salt, key } => {
+                let aad = AdditionalData::new(&parts.head, high);
+                let icv = &parts.icv[..self.icv_len];
+                key.open(&salt.nonce(&parts.iv), aad.bytes(), body, icv, output).map_err(|_| Forged)
+            }
+            _ => {
+                self.verify(packet, &parts, high)?;
+                match InOutBuf::new(body, output) {
+                    Ok(buffers) => self.decrypt(&parts, high, buffers),
+                    Err(_) => Err(Forged), // not reached: the lengths are equal
+                }
+            }
+        }
+    }
+
+    /// As [`Transform::open`], with the plaintext in the place of the ciphertext.
+    #[inline]
+    pub(crate) fn open_in_place(&self, packet: &mut [u8], high: Option<u32>) -> Result<(), Forged> {
+        let parts = self.parts(packet);
+        let body_end = packet.len() - self.icv_len;
+        let body_start = esp::HEADER + self.iv.len();
+        match &self.algorithm {
+            Algorithm::Gcm { salt, key } => {
+                let aad = AdditionalData::new(&parts.head, high);
+                let icv = &parts.icv[..self.icv_len];
+                let body = &mut packet[body_start..body_end];
+                key.open_in_place(&salt.nonce(&parts.iv), aad.bytes(), icv, body).map_err(|_| Forged)
+            }
+            _ => {
+                self.verify(packet, &parts, high)?;
+                self.decrypt(&parts, high, InOutBuf::from(&mut packet[body_start..body_end]))
+            }
+        }
+    }
+
+    /// The integrity of AH, or of anything else that is not encrypted: `parts` in order, IV beside them.
+    pub(crate) fn authenticate(&self, iv: &[u8], parts: &[&[u8]]) -> [u8; MAX_TAG] {
+        match &self.algorithm {
+            Algorithm::Separate { integrity, .. } => integrity.compute(parts),
+            Algorithm::Gmac { salt, key } | Algorithm::Gcm { salt, key } => {
+                let mut tag = [0; MAX_TAG];
+                tag[..16].copy_from_slice(&key.mac(&salt.nonce(iv), parts));
+                tag
+            }
+            Algorithm::Ccm(_) => [0; MAX_TAG], // not reached: AH takes no CCM
+        }
+    }
+
+    /// Copies what would be overwritten in place, or is needed after.
+    #[inline]
+    fn parts(&self, packet: &[u8]) -> Parts {
+        let mut parts = Parts { head: [0; esp::HEADER], iv: [0; MAX_IV], icv: [0; MAX_TAG] };
+        let iv_len = self.iv.len();
+        parts.head.copy_from_slice(&packet[..esp::HEADER]);
+        parts.iv[..iv_len].copy_from_slice(&packet[esp::HEADER..esp::HEADER + iv_len]);
+        parts.icv[..self.icv_len].copy_from_slice(&packet[packet.len() - self.icv_len..]);
+        parts
+    }
+
+    /// Checks the ICV where it can be checked before decryption.
+    fn verify(&self, packet: &[u8], parts: &Parts, high: Option<u32>) -> Result<(), Forged> {
+        let body_end = packet.len() - self.icv_len;
+        let expected = match &self.algorithm {
+            Algorithm::Separate { integrity, .. } => {
+                integrity.compute(&[&packet[..body_end], &high_bytes(high)[..high_len(high)]])
+            }
+            Algorithm::Gmac { .. } => {
+                let aad = AdditionalData::new(&parts.head, high);
+                self.authenticate(&parts.iv, &[aad.bytes(), &packet[esp::HEADER..body_end]])
+            }
+            Algorithm::Gcm { .. } | Algorithm::Ccm(_) => return Ok(()),
+        };
+        matches(&expected[..self.icv_len], &parts.icv[..self.icv_len])
+    }
+
+    fn decrypt(&self, parts: &Parts, high: Option<u32>, mut body: InOutBuf<'_, '_, u8>) -> Result<(), Forged> {
+        match &self.algorithm {
+            Algorithm::Separate { cipher, .. } => {
+                cipher.decrypt(&parts.iv, body);
+                Ok(())
+            }
+            Algorithm::Gmac { .. } => {
+                let _ = body.into_out_with_copied_in();
+                Ok(())
+            }
+            Algorithm::Ccm(key) => {
+                let aad = AdditionalData::new(&parts.head, high);
+                let result = key.open(&parts.iv, aad.bytes(), &parts.icv[..self.icv_len], body.reborrow());
+                if result.is_err() {
+                    body.get_out().zeroize();
+                }
+                result
+            }
+            Algorithm::Gcm { .. } => Err(Forged), // not reached: opened in one step
+        }
+    }
+}
+
+/// Compares in constant time.
+pub(crate) fn matches(expected: &[u8], icv: &[u8]) -> Result<(), Forged> {
+    if bool::from(expected.ct_eq(icv)) { Ok(()) } else { Err(Forged) }
+}
+
+/// The high half of the sequence number, which the ICV covers under ESN although it is not sent.
+fn high_bytes(high: Option<u32>) -> [u8; 4] {
+    high.unwrap_or(0).to_be_bytes()
+}
+
+fn high_len(high: Option<u32>) -> usize {
+    if high.is_some() { 4 } else { 0 }
+}
+
+/// Puts the payload in front of the trailer, for algorithms that work in place.
+#[inline]
+fn place(payload: Option<&[u8]>, body: &mut [u8]) {
+    if let Some(payload) = payload {
+        body[..payload.len()].copy_from_slice(payload);
+    }
+}

@@ -1,0 +1,405 @@
+//! Control calls (document 8.8 to 8.15): capabilities, notifications, SAs.
+
+use std::ptr;
+
+use gipsec_accelerator::{
+    Capabilities as Abilities, Error, Hooks, Key, Lane, Notification, SaReading, What, engine::Intervals,
+};
+
+use crate::{
+    answer::{Answer, Manner, answer, heard},
+    convert::{self, Options},
+    errno,
+    guard::guarded,
+    handles::group_words,
+    pointers::required,
+    process::registry,
+    types::{
+        CapGetOutArgs, Capabilities, ControlFlags, Handle, LifetimeInBytesNotification, NotificationHooks,
+        ResponseArgs, Sa, SaAddInArgs, SaAddOutArgs, SaDelInArgs, SaDelOutArgs, SaGetInArgs, SaGetOutArgs, SaHandle,
+        SaModInArgs, SaModifyOutArgs, SaStats, SeqNumberNotification,
+    },
+};
+
+const NULL: Error = Error::Invalid("a pointer that is needed is NULL");
+
+impl Answer<Abilities> for CapGetOutArgs {
+    fn empty() -> Self {
+        Self::default()
+    }
+
+    unsafe fn write(&mut self, result: &Result<Abilities, Error>) {
+        let able = result.unwrap_or_default();
+        self.caps = Capabilities {
+            features: able.features.bits(),
+            num_dscp_based_queues: able.dscp_queues,
+            reserved: 0,
+            auth_algo_caps: able.integrity.bits(),
+            cipher_algo_caps: able.cipher.bits(),
+            comb_algo_caps: able.combined.bits(),
+        };
+    }
+}
+
+/// Says what the accelerator can do.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_capabilities_get(
+    handle: *mut Handle,
+    flags: ControlFlags,
+    out: *mut CapGetOutArgs,
+    resp: *mut ResponseArgs,
+) -> i32 {
+    guarded(|| {
+        // SAFETY: the header's contract.
+        let (handle, resp) = unsafe { (required(handle)?, resp.as_ref()) };
+        let group = registry().group(handle.client()?, handle.group()?)?;
+        let manner = Manner::new(flags, resp.copied())?;
+        let out = heard(&manner, out)?;
+        let asked = group.clone();
+        // SAFETY: the same.
+        unsafe { answer(&group, Lane::Control, &manner, out, move || Ok(asked.accelerator().capabilities())) }
+    })
+}
+
+/// Registers functions for the notifications of the SAs of this handle's group; with a handle without a group, of all
+/// SAs whose group has registered none. Replaces what was registered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_notification_hooks_register(handle: Handle, r#in: *const NotificationHooks) -> i32 {
+    guarded(|| {
+        // SAFETY: the header's contract.
+        let hooks = unsafe { required(r#in) }?;
+        let group = registry().group(handle.client()?, handle.group()?)?;
+        group.set_hooks(Some(Hooks::new(move |notification| notify(&hooks, notification))));
+        Ok(0)
+    })
+}
+
+/// Takes back what g_ipsec_la_notification_hooks_register registered. Notifications that wait may still be called.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_notifications_hook_deregister(handle: Handle) -> i32 {
+    guarded(|| {
+        registry().group(handle.client()?, handle.group()?)?.set_hooks(None);
+        Ok(0)
+    })
+}
+
+fn notify(hooks: &NotificationHooks, notification: &Notification) {
+    let mut handle = Handle::new(notification.client, notification.group);
+    let mut sa_handle = SaHandle::new(notification.sa);
+    let mut sequence = |number: u64| SeqNumberNotification {
+        handle: &raw mut handle,
+        sa_handle: &raw mut sa_handle,
+        seq_num: u32::try_from(number & 0xffff_ffff).unwrap_or(0),
+        hi_seq_num: u32::try_from(number >> 32).unwrap_or(0),
+    };
+    match notification.what {
+        What::SequenceOverflow(number) => {
+            if let Some(function) = hooks.seq_num_overflow_fn {
+                let mut information = sequence(number);
+                // SAFETY: the application registered the function; what it gets lives until it returns.
+                unsafe { function(handle, &raw mut information) };
+            }
+        }
+        What::SequencePeriodic(number) => {
+            if let Some(function) = hooks.seq_num_periodic_update_fn {
+                let mut information = sequence(number);
+                // SAFETY: the same.
+                unsafe { function(handle, &raw mut information) };
+            }
+        }
+        What::SoftLifetime(ipsec_lifetime_in_kbytes) => {
+            if let Some(function) = hooks.soft_lifetimeout_expiry_fn {
+                let mut information = LifetimeInBytesNotification { sa_handle, ipsec_lifetime_in_kbytes };
+                // SAFETY: the same.
+                unsafe { function(handle, &raw mut information) };
+            }
+        }
+    }
+}
+
+/// Results that are an errno alone.
+macro_rules! answer_with_result {
+    ($($out:ty),*) => {$(
+        impl Answer<()> for $out {
+            fn empty() -> Self {
+                Self::default()
+            }
+
+            unsafe fn write(&mut self, result: &Result<(), Error>) {
+                self.result = result.err().map_or(0, errno::of);
+            }
+        }
+    )*};
+}
+
+answer_with_result!(SaModifyOutArgs, SaDelOutArgs);
+
+impl Answer<(Key, Option<Key>)> for SaAddOutArgs {
+    fn empty() -> Self {
+        Self::default()
+    }
+
+    unsafe fn write(&mut self, result: &Result<(Key, Option<Key>), Error>) {
+        *self = match result {
+            Ok((sa, group)) => Self {
+                result: 0,
+                handle: Handle { handle: SaHandle::new(*sa).ipsec_sa_handle, group_handle: group_words(*group) },
+            },
+            Err(error) => Self { result: errno::of(*error), handle: Handle::default() },
+        };
+    }
+}
+
+/// Adds an SA, which belongs to the group that `handle` names. Bundles (`num_sas` over 1) are -ENOTSUP.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_sa_add(
+    handle: *mut Handle,
+    r#in: *const SaAddInArgs,
+    flags: ControlFlags,
+    out: *mut SaAddOutArgs,
+    resp: ResponseArgs,
+) -> i32 {
+    let options = Options { window: None, intervals: Intervals::default() };
+    // SAFETY: the header's contract.
+    guarded(|| unsafe { add(handle, r#in, options, flags, out, resp) })
+}
+
+/// Adds an SA with what an extension says of it.
+///
+/// # Safety
+/// The header's contract.
+pub(crate) unsafe fn add(
+    handle: *mut Handle,
+    input: *const SaAddInArgs,
+    options: Options,
+    flags: ControlFlags,
+    out: *mut SaAddOutArgs,
+    resp: ResponseArgs,
+) -> Result<i32, Error> {
+    // SAFETY: this function's contract.
+    let (handle, input) = unsafe { (required(handle)?, input.as_ref().ok_or(NULL)?) };
+    let direction = convert::direction(input.dir)?;
+    match input.num_sas {
+        0 => return Err(Error::Invalid("no SA is given")),
+        1 => {}
+        _ => return Err(Error::Unsupported("SA bundles are not supported")),
+    }
+    // SAFETY: the same.
+    let (attributes, keys) = unsafe { convert::attributes(&required(input.sa_params)?, direction, options) }?;
+    let group = registry().group(handle.client()?, handle.group()?)?;
+    let manner = Manner::new(flags, Some(resp))?;
+    let out = heard(&manner, out)?;
+    let owner = group.clone();
+    // SAFETY: the same.
+    unsafe { answer(&group, Lane::Control, &manner, out, move || Ok((owner.add_sa(attributes, &keys)?, owner.key()))) }
+}
+
+/// Changes an SA: the address and port of one end, or its replay information.
+///
+/// Local is the source of an outbound SA and the destination of an inbound one; port 0 leaves the port. With
+/// G_IPSEC_LA_SA_MODIFY_SEQ_NUM an outbound SA continues after the number, and an inbound one takes it as the highest
+/// seen; which numbers before it were seen is what the bit map says when G_IPSEC_LA_SA_MODIFY_ANTI_REPLAY_WINDOW is set
+/// too, and all of them otherwise.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_sa_mod(
+    handle: *mut Handle,
+    r#in: *const SaModInArgs,
+    flags: ControlFlags,
+    out: *mut SaModifyOutArgs,
+    resp: ResponseArgs,
+) -> i32 {
+    guarded(|| {
+        // SAFETY: the header's contract.
+        let (handle, input) = unsafe { (required(handle)?, r#in.as_ref().ok_or(NULL)?) };
+        let direction = convert::direction(input.dir)?;
+        // SAFETY: the same.
+        let sa = unsafe { required(input.handle) }?.sa()?;
+        let change = convert::change(input)?;
+        let group = registry().group(handle.client()?, handle.group()?)?;
+        let manner = Manner::new(flags, Some(resp))?;
+        let owner = group.clone();
+        // SAFETY: the same.
+        unsafe { answer(&group, Lane::Sa(sa), &manner, out, move || owner.modify_sa(direction, sa, &change)) }
+    })
+}
+
+/// Deletes an SA. Packets that are being processed with it are finished; its keys are zeroised.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_sa_del(
+    handle: *mut Handle,
+    r#in: *const SaDelInArgs,
+    flags: ControlFlags,
+    out: *mut SaDelOutArgs,
+    resp: ResponseArgs,
+) -> i32 {
+    guarded(|| {
+        // SAFETY: the header's contract.
+        let (handle, input) = unsafe { (required(handle)?, r#in.as_ref().ok_or(NULL)?) };
+        let direction = convert::direction(input.dir)?;
+        // SAFETY: the same.
+        let sa = unsafe { required(input.handle) }?.sa()?;
+        let group = registry().group(handle.client()?, handle.group()?)?;
+        let manner = Manner::new(flags, Some(resp))?;
+        let owner = group.clone();
+        // SAFETY: the same.
+        unsafe { answer(&group, Lane::Sa(sa), &manner, out, move || owner.delete_sa(direction, sa)) }
+    })
+}
+
+/// An answer without outargs.
+#[derive(Clone, Copy)]
+struct Nothing;
+
+impl Answer<()> for Nothing {
+    fn empty() -> Self {
+        Self
+    }
+
+    unsafe fn write(&mut self, _: &Result<(), Error>) {}
+}
+
+/// Deletes all SAs of the group that `handle` names; without a group, those that have none. A callback gets NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_sa_flush(handle: *mut Handle, flags: ControlFlags, resp: *mut ResponseArgs) -> i32 {
+    guarded(|| {
+        // SAFETY: the header's contract.
+        let (handle, resp) = unsafe { (required(handle)?, resp.as_ref()) };
+        let group = registry().group(handle.client()?, handle.group()?)?;
+        let manner = Manner::new(flags, resp.copied())?;
+        let owner = group.clone();
+        let flush = move || {
+            owner.flush();
+            Ok(())
+        };
+        // SAFETY: the same; there is no `out`.
+        unsafe { answer(&group, Lane::Control, &manner, ptr::null_mut::<Nothing>(), flush) }
+    })
+}
+
+/// SAs that were read, and what of them the caller wants.
+struct Readings {
+    readings: Vec<SaReading>,
+    wanted: usize,
+    information: bool,
+    statistics: bool,
+}
+
+impl Answer<Readings> for SaGetOutArgs {
+    fn empty() -> Self {
+        Self { result: 0, sa_params: ptr::null_mut(), stats: ptr::null_mut(), handle: ptr::null_mut() }
+    }
+
+    unsafe fn write(&mut self, result: &Result<Readings, Error>) {
+        self.result = result.as_ref().err().map_or(0, |error| errno::of(*error));
+        let Ok(Readings { readings, wanted, information, statistics }) = result else { return };
+        for index in 0..*wanted {
+            let reading = readings.get(index);
+            if *information && !self.sa_params.is_null() {
+                let sa: Sa = reading.map_or(convert::EMPTY, |reading| convert::c_sa(&reading.attributes));
+                // SAFETY: the caller's array has `wanted` entries.
+                unsafe { self.sa_params.add(index).write_unaligned(sa) };
+            }
+            if *statistics && !self.stats.is_null() {
+                let stats = reading.map_or_else(SaStats::default, |reading| convert::c_statistics(&reading.statistics));
+                // SAFETY: the same.
+                unsafe { self.stats.add(index).write_unaligned(stats) };
+            }
+        }
+        if let Some(last) = readings.last()
+            && !self.handle.is_null()
+        {
+            // SAFETY: not NULL, so it points at a pointer.
+            let storage = unsafe { self.handle.read_unaligned() };
+            if !storage.is_null() {
+                // SAFETY: not NULL, so it points at the caller's storage for a handle.
+                unsafe { storage.write_unaligned(SaHandle::new(last.key)) };
+            }
+        }
+    }
+}
+
+/// Reads SAs in the order in which they were added: information, statistics, or both. Keys are never given back.
+/// -ENOENT: there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_sa_get(
+    handle: *mut Handle,
+    r#in: *const SaGetInArgs,
+    flags: ControlFlags,
+    out: *mut SaGetOutArgs,
+    resp: *mut ResponseArgs,
+) -> i32 {
+    guarded(|| {
+        // SAFETY: the header's contract.
+        let (handle, input, resp) = unsafe { (required(handle)?, r#in.as_ref().ok_or(NULL)?, resp.as_ref()) };
+        let direction = convert::direction(input.dir)?;
+        if input.flags & !3 != 0 {
+            return Err(Error::Invalid("an unknown flag"));
+        }
+        if input.num_sas == 0 {
+            return Err(Error::Invalid("no SA is asked for"));
+        }
+        let wanted = input.num_sas as usize;
+        let sa = match input.operation {
+            0 => None,
+            // SAFETY: the same.
+            1 | 2 => Some(unsafe { required(input.handle) }?.sa()?),
+            _ => return Err(Error::Invalid("an unknown operation")),
+        };
+        let exact = input.operation == 2;
+        let group = registry().group(handle.client()?, handle.group()?)?;
+        let manner = Manner::new(flags, resp.copied())?;
+        let out = heard(&manner, out)?;
+        let (information, statistics) = (input.flags != 2, input.flags != 1);
+        let owner = group.clone();
+        let read = move || {
+            let readings = match sa {
+                Some(sa) if exact => vec![owner.read_sa(direction, sa)?],
+                _ => owner.read_sas(direction, sa, wanted)?,
+            };
+            if readings.is_empty() {
+                return Err(Error::NotFound("there is no such SA"));
+            }
+            Ok(Readings { readings, wanted, information, statistics })
+        };
+        // SAFETY: the same; the arrays in `out` have `num_sas` entries.
+        unsafe { answer(&group, Lane::Control, &manner, out, read) }
+    })
+}
+
+/// Another name of g_ipsec_la_capabilities_get.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_get_capabilities(
+    handle: *mut Handle,
+    flags: ControlFlags,
+    out: *mut CapGetOutArgs,
+    resp: *mut ResponseArgs,
+) -> i32 {
+    // SAFETY: the same contract.
+    unsafe { g_ipsec_la_capabilities_get(handle, flags, out, resp) }
+}
+
+/// Another name of g_ipsec_la_sa_mod.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_sa_modify(
+    handle: *mut Handle,
+    r#in: *const SaModInArgs,
+    flags: ControlFlags,
+    out: *mut SaModifyOutArgs,
+    resp: ResponseArgs,
+) -> i32 {
+    // SAFETY: the same contract.
+    unsafe { g_ipsec_la_sa_mod(handle, r#in, flags, out, resp) }
+}
+
+/// Another name of g_ipsec_la_sa_del.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn g_ipsec_la_sa_delete(
+    handle: *mut Handle,
+    r#in: *const SaDelInArgs,
+    flags: ControlFlags,
+    out: *mut SaDelOutArgs,
+    resp: ResponseArgs,
+) -> i32 {
+    // SAFETY: the same contract.
+    unsafe { g_ipsec_la_sa_del(handle, r#in, flags, out, resp) }
+}

@@ -1,0 +1,47 @@
+//! What stands around every exported function: no panic crosses into C, and the last error can be read as text.
+
+use std::{
+    cell::{Cell, RefCell},
+    ffi::{CString, c_char},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use gipsec_accelerator::{Error, engine::PacketError};
+
+use crate::errno;
+
+thread_local! {
+    static LAST: Cell<Option<Error>> = const { Cell::new(None) };
+    static TEXT: RefCell<CString> = RefCell::new(CString::default());
+}
+
+/// Runs the body of an exported function: its number, or minus an errno. A panic is a defect of ours; it becomes -EIO.
+#[inline]
+pub(crate) fn guarded(body: impl FnOnce() -> Result<i32, Error>) -> i32 {
+    match caught(body) {
+        Ok(value) => value,
+        Err(error) => failed(error),
+    }
+}
+
+/// Runs `body`; a panic becomes an error.
+#[inline]
+pub(crate) fn caught<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(Err(Error::Packet(PacketError::Crypto)))
+}
+
+/// Remembers an error for this thread; its errno.
+#[cold]
+pub(crate) fn failed(error: Error) -> i32 {
+    LAST.set(Some(error));
+    errno::of(error)
+}
+
+/// This thread's last error as text, valid until the thread asks again.
+pub(crate) fn last_error() -> *const c_char {
+    let text = LAST.get().map_or_else(String::new, |error| error.to_string());
+    TEXT.with_borrow_mut(|kept| {
+        *kept = CString::new(text).unwrap_or_default();
+        kept.as_ptr()
+    })
+}

@@ -1,0 +1,216 @@
+//! One packet call, single or multi, at once or later (R25, R26).
+
+use std::{ptr, sync::Arc};
+
+use gipsec_accelerator::{
+    Entry, Error, Key, Lane, Outcome, SaEntry, Work,
+    engine::{Direction, PacketError},
+};
+
+use crate::{
+    answer::{Callback, Manner},
+    errno,
+    guard::caught,
+    pointers::required,
+    process::registry,
+    segments::{Job, process_all},
+    types::{ControlFlags, Data, Handle, Packet, PacketOutArgs, ResponseArgs, SaHandle},
+};
+
+/// Packets of a call at most.
+const MAX_PACKETS: u32 = 65_536;
+
+/// The packets of a call, as C describes them.
+#[derive(Clone, Copy)]
+pub(crate) enum Jobs {
+    Single { count: u32, input: *mut Data, output: *mut Data },
+    Multi { count: u32, input: *mut Packet, output: *mut Packet },
+}
+
+impl Jobs {
+    /// How many packets there are.
+    fn count(&self) -> u32 {
+        match *self {
+            Self::Single { .. } => 1,
+            Self::Multi { count, .. } => count,
+        }
+    }
+
+    /// What can be checked before a packet is looked at.
+    fn check(&self) -> Result<(), Error> {
+        let (null, count) = match *self {
+            Self::Single { count, input, output } => (input.is_null() || output.is_null(), count),
+            Self::Multi { count, input, output } => (input.is_null() || output.is_null(), count),
+        };
+        if null {
+            return Err(Error::Invalid("a pointer that is needed is NULL"));
+        }
+        if count == 0 || self.count() > MAX_PACKETS {
+            return Err(Error::Invalid("no packets or segments, or more than 65,536 packets"));
+        }
+        Ok(())
+    }
+
+    /// Each packet in turn.
+    ///
+    /// # Safety
+    /// The header's contract: multi-packet arrays have as many entries as was said.
+    unsafe fn iter(self) -> impl Iterator<Item = Job> {
+        (0..self.count() as usize).map(move |index| match self {
+            Self::Single { count, input, output } => Job::single(count, input, output),
+            // SAFETY: this function's contract; `check` has seen that they are not NULL.
+            Self::Multi { input, output, .. } => unsafe { Job::of(input.add(index), output.add(index)) },
+        })
+    }
+}
+
+/// A packet call whose arguments are checked.
+pub(crate) struct PacketCall {
+    direction: Direction,
+    client: Key,
+    group: Option<Key>,
+    sa: Key,
+    manner: Manner,
+    jobs: Jobs,
+    /// Where the caller of a synchronous call wants each packet's result, or NULL.
+    results: *mut i32,
+}
+
+impl PacketCall {
+    /// Checks handles, flags and arrays.
+    ///
+    /// # Safety
+    /// The header's contract.
+    #[inline]
+    pub(crate) unsafe fn new(
+        direction: Direction,
+        handle: *const Handle,
+        flags: ControlFlags,
+        sa: *const SaHandle,
+        jobs: Jobs,
+        response: ResponseArgs,
+    ) -> Result<Self, Error> {
+        // SAFETY: this function's contract.
+        let (handle, sa) = unsafe { (required(handle)?, required(sa)?) };
+        jobs.check()?;
+        let manner = match Manner::new(flags, Some(response))? {
+            // The buffers would never come back.
+            _ if flags & crate::answer::NO_RESPONSE != 0 => {
+                return Err(Error::Invalid("a packet call always has a response"));
+            }
+            manner => manner,
+        };
+        Ok(Self {
+            direction,
+            client: handle.client()?,
+            group: handle.group()?,
+            sa: sa.sa()?,
+            manner,
+            jobs,
+            results: ptr::null_mut(),
+        })
+    }
+
+    /// Also writes each packet's result to `results`, which has an entry for each.
+    pub(crate) fn with_results(self, results: *mut i32) -> Self {
+        Self { results, ..self }
+    }
+
+    /// Processes the packets, or queues them.
+    ///
+    /// # Safety
+    /// The header's contract.
+    #[inline]
+    pub(crate) unsafe fn run(self) -> Result<i32, Error> {
+        match self.manner {
+            // SAFETY: this function's contract.
+            Manner::Later(callback) => unsafe { self.queue(callback) },
+            // SAFETY: the same.
+            _ => unsafe { self.process() },
+        }
+    }
+
+    /// # Safety
+    /// The header's contract.
+    unsafe fn process(&self) -> Result<i32, Error> {
+        registry().with_sa(self.client, self.group, self.sa, self.direction, |sa| {
+            let mut first = Ok(0);
+            // SAFETY: this function's contract.
+            let jobs = unsafe { self.jobs.iter() };
+            // SAFETY: the same.
+            unsafe {
+                process_all(
+                    jobs,
+                    |buffers, verdicts| sa.process(buffers, verdicts),
+                    |place, verdict| {
+                        let result = verdict.map_or_else(errno::of_packet, |_| 0);
+                        if !self.results.is_null() {
+                            self.results.add(place).write_unaligned(result);
+                        }
+                        if let (Ok(0), Err(error)) = (first, verdict) {
+                            first = Err(Error::Packet(error));
+                        }
+                    },
+                );
+            }
+            first
+        })?
+    }
+
+    /// # Safety
+    /// The header's contract.
+    unsafe fn queue(&self, callback: Callback) -> Result<i32, Error> {
+        let sa = registry().sa(self.client, self.group, self.sa, self.direction)?;
+        // SAFETY: this function's contract.
+        let jobs: Vec<Job> = unsafe { self.jobs.iter() }.collect();
+        let count = jobs.len();
+        let work = Queued { sa: sa.clone(), results: vec![0; count], jobs, callback };
+        match sa.value.group().submit(Lane::Sa(self.sa), Box::new(work)) {
+            Ok(()) => Ok(0),
+            Err((error, _)) => {
+                (0..count).for_each(|_| sa.refuse(PacketError::QueueFull));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Packets that wait for a worker, and then for their callback.
+struct Queued {
+    sa: Arc<Entry<SaEntry>>,
+    jobs: Vec<Job>,
+    results: Vec<i32>,
+    callback: Callback,
+}
+
+impl Work for Queued {
+    fn run(&mut self, outcome: Outcome) {
+        let Self { sa, jobs, results, .. } = self;
+        // What is not overwritten was not reached, because of a defect that was caught.
+        results.fill(errno::of_packet(PacketError::Crypto));
+        let run = || {
+            // SAFETY: the header's contract: segments and buffers are ours until the callback.
+            unsafe {
+                process_all(
+                    jobs.iter().copied(),
+                    |buffers, verdicts| match outcome {
+                        Outcome::Run => sa.process(buffers, verdicts),
+                        Outcome::Gone => verdicts.fill(Err(PacketError::Gone)),
+                    },
+                    |place, verdict| results[place] = verdict.map_or_else(errno::of_packet, |_| 0),
+                );
+            }
+            Ok(())
+        };
+        let _ = caught(run);
+    }
+
+    fn deliver(self: Box<Self>) {
+        let mut outargs = PacketOutArgs {
+            result: self.results.iter().copied().find(|result| *result != 0).unwrap_or(0),
+            num_packets: u32::try_from(self.results.len()).unwrap_or(u32::MAX),
+            results: self.results.as_ptr(),
+        };
+        self.callback.call((&raw mut outargs).cast());
+    }
+}

@@ -1,0 +1,301 @@
+//! Packets in pieces, as C describes them, turned into the slices that the engine takes (R21, R27).
+//!
+//! A packet in one piece on both sides is used where it lies. Any other is gathered into a buffer of the thread's own,
+//! processed there, and scattered over the pieces of its output.
+
+use std::{cell::RefCell, slice};
+
+use arrayvec::ArrayVec;
+use gipsec_accelerator::engine::{Buffers, PacketError, Verdict};
+use zeroize::Zeroize;
+
+use crate::types::{Data, Packet};
+
+/// Pieces of a packet at most.
+const MAX_SEGMENTS: usize = 1024;
+/// No packet, and no result, is longer: an IPv6 header and the longest payload.
+const MAX_BYTES: usize = 65_535 + 40;
+
+/// A packet of a call: where it is and where its result goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Job {
+    input: *mut Data,
+    input_count: u32,
+    output: *mut Data,
+    output_count: u32,
+}
+
+// SAFETY: the header's contract: what the pointers lead to is the library's until the call is answered.
+unsafe impl Send for Job {}
+
+/// A packet that can be processed where it lies, or one that cannot.
+enum Layout {
+    Whole(Buffers<'static>),
+    Pieces,
+}
+
+impl Job {
+    /// The job of a single-packet call.
+    pub(crate) fn single(count: u32, input: *mut Data, output: *mut Data) -> Self {
+        Self { input, input_count: count, output, output_count: count }
+    }
+
+    /// The job of a packet of a multi call.
+    ///
+    /// # Safety
+    /// Both are valid for reading.
+    pub(crate) unsafe fn of(input: *const Packet, output: *const Packet) -> Self {
+        // SAFETY: this function's contract.
+        let (input, output) = unsafe { (input.read_unaligned(), output.read_unaligned()) };
+        Self { input: input.data, input_count: input.num_sg, output: output.data, output_count: output.num_sg }
+    }
+
+    /// Checks the segments.
+    ///
+    /// # Safety
+    /// The header's contract: segment arrays are NULL or have as many entries as was said, and buffers are NULL or as
+    /// long as was said; nobody else uses what is written for as long as the result lives.
+    unsafe fn layout(&self) -> Result<Layout, PacketError> {
+        let (Ok(inputs), Ok(outputs)) = (usize::try_from(self.input_count), usize::try_from(self.output_count)) else {
+            return Err(PacketError::Segments);
+        };
+        if self.input.is_null() || self.output.is_null() {
+            return Err(PacketError::Segments);
+        }
+        if !(1..=MAX_SEGMENTS).contains(&inputs) || !(1..=MAX_SEGMENTS).contains(&outputs) {
+            return Err(PacketError::Segments);
+        }
+        if inputs > 1 || outputs > 1 {
+            // SAFETY: not NULL, and then as long as was said.
+            unsafe { check_pieces(self.input, inputs, self.output, outputs) }?;
+            return Ok(Layout::Pieces);
+        }
+        // SAFETY: the same.
+        let (input, output) = unsafe { (Span::read(self.input)?, Span::read(self.output)?) };
+        if input.start == output.start && !input.is_empty() {
+            let length = input.length.min(MAX_BYTES);
+            let capacity = output.length.min(MAX_BYTES);
+            // SAFETY: input and output are the same memory, valid for the longer of the two lengths.
+            let buffer = unsafe { slice::from_raw_parts_mut(output.pointer, length.max(capacity)) };
+            return Ok(Layout::Whole(Buffers::InPlace { buffer, length, capacity }));
+        }
+        if input.overlaps(&output) {
+            return Err(PacketError::Segments);
+        }
+        // SAFETY: each is valid for its length, and they do not overlap.
+        Ok(Layout::Whole(unsafe { Buffers::Apart { input: input.slice(), output: output.slice_mut() } }))
+    }
+
+    /// Says how many bytes were written; 0 after a failure (R21).
+    ///
+    /// # Safety
+    /// As for [`Job::layout`].
+    unsafe fn finish(&self, written: usize) {
+        if self.output.is_null() {
+            return;
+        }
+        let mut left = written;
+        for index in 0..(self.output_count as usize).min(MAX_SEGMENTS) {
+            // SAFETY: the array has that many entries.
+            let length = unsafe { &raw mut (*self.output.add(index)).length };
+            // SAFETY: the same.
+            let room = unsafe { length.read_unaligned() };
+            let used = u32::try_from(left).unwrap_or(u32::MAX).min(room);
+            // SAFETY: the same.
+            unsafe { length.write_unaligned(used) };
+            left -= used as usize;
+        }
+    }
+}
+
+/// A segment whose address and length make sense.
+struct Span {
+    pointer: *mut u8,
+    start: usize,
+    length: usize,
+}
+
+impl Span {
+    /// # Safety
+    /// `data` is valid for reading.
+    unsafe fn read(data: *const Data) -> Result<Self, PacketError> {
+        // SAFETY: this function's contract.
+        let Data { buffer, length } = unsafe { data.read_unaligned() };
+        let length = usize::try_from(length).map_err(|_| PacketError::Segments)?;
+        let start = buffer.addr();
+        let sensible = length == 0 || !buffer.is_null() && start.checked_add(length).is_some();
+        if sensible { Ok(Self { pointer: buffer, start, length }) } else { Err(PacketError::Segments) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        !self.is_empty()
+            && !other.is_empty()
+            && self.start < other.start + other.length
+            && other.start < self.start + self.length
+    }
+
+    /// # Safety
+    /// The buffer is valid for its length, and not written meanwhile.
+    unsafe fn slice<'a>(&self) -> &'a [u8] {
+        if self.is_empty() {
+            return &[];
+        }
+        // SAFETY: not NULL (checked when it was read), and valid by this function's contract.
+        unsafe { slice::from_raw_parts(self.pointer, self.length.min(MAX_BYTES)) }
+    }
+
+    /// # Safety
+    /// The buffer is valid for its length, and nobody else uses it.
+    unsafe fn slice_mut<'a>(&self) -> &'a mut [u8] {
+        if self.is_empty() {
+            return &mut [];
+        }
+        // SAFETY: not NULL (checked when it was read), and valid by this function's contract.
+        unsafe { slice::from_raw_parts_mut(self.pointer, self.length.min(MAX_BYTES)) }
+    }
+}
+
+/// Checks that no output piece overlaps another one, or an input piece other than itself.
+///
+/// # Safety
+/// The arrays have as many entries.
+unsafe fn check_pieces(
+    input: *const Data,
+    inputs: usize,
+    output: *const Data,
+    outputs: usize,
+) -> Result<(), PacketError> {
+    for at in 0..outputs {
+        // SAFETY: this function's contract.
+        let piece = unsafe { Span::read(output.add(at)) }?;
+        for other in 0..at {
+            // SAFETY: the same.
+            if piece.overlaps(&unsafe { Span::read(output.add(other)) }?) {
+                return Err(PacketError::Segments);
+            }
+        }
+        for other in 0..inputs {
+            // SAFETY: the same.
+            let from = unsafe { Span::read(input.add(other)) }?;
+            if piece.overlaps(&from) && !(other == at && piece.start == from.start) {
+                return Err(PacketError::Segments);
+            }
+        }
+    }
+    Ok(())
+}
+
+thread_local! {
+    /// This thread's buffers for packets in pieces: the packet, and its result.
+    static GATHERED: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
+/// Processes a packet in pieces.
+///
+/// # Safety
+/// As for [`Job::layout`].
+unsafe fn process_pieces(job: &Job, process: &mut dyn FnMut(&mut [Buffers<'_>], &mut [Verdict])) -> Verdict {
+    GATHERED.with(|gathered| {
+        let Ok(mut gathered) = gathered.try_borrow_mut() else { return Err(PacketError::Crypto) };
+        let (packet, result) = &mut *gathered;
+        packet.clear();
+        for index in 0..job.input_count as usize {
+            // SAFETY: this function's contract; the pieces were checked.
+            let piece = unsafe { Span::read(job.input.add(index))?.slice() };
+            packet.extend_from_slice(&piece[..piece.len().min(MAX_BYTES - packet.len())]);
+        }
+        let mut room = 0;
+        for index in 0..job.output_count as usize {
+            // SAFETY: the same.
+            room += unsafe { Span::read(job.output.add(index)) }?.length;
+        }
+        result.resize(room.min(MAX_BYTES), 0);
+        let mut verdict = [Err(PacketError::Crypto)];
+        process(&mut [Buffers::Apart { input: packet, output: result }], &mut verdict);
+        let written = verdict[0]?;
+        let mut left = &result[..written];
+        for index in 0..job.output_count as usize {
+            // SAFETY: the same; nothing else refers to the pieces now.
+            let piece = unsafe { Span::read(job.output.add(index))?.slice_mut() };
+            let (now, later) = left.split_at(left.len().min(piece.len()));
+            piece[..now.len()].copy_from_slice(now);
+            left = later;
+        }
+        // It may be plaintext.
+        packet.as_mut_slice().zeroize();
+        result[..written].zeroize();
+        Ok(written)
+    })
+}
+
+/// Packets that go through the engine in one step.
+const STEP: usize = 32;
+
+/// Packets on their way through one step.
+struct Step<P, S> {
+    jobs: ArrayVec<(usize, Job), STEP>,
+    buffers: ArrayVec<Buffers<'static>, STEP>,
+    process: P,
+    settle: S,
+}
+
+impl<P: FnMut(&mut [Buffers<'_>], &mut [Verdict]), S: FnMut(usize, Verdict)> Step<P, S> {
+    /// Processes what has been collected.
+    ///
+    /// # Safety
+    /// As for [`Job::layout`], for every job.
+    #[inline]
+    unsafe fn flush(&mut self) {
+        let mut verdicts = [Err(PacketError::Crypto); STEP];
+        let verdicts = &mut verdicts[..self.buffers.len()];
+        if !verdicts.is_empty() {
+            (self.process)(&mut self.buffers, verdicts);
+        }
+        self.buffers.clear();
+        for ((place, job), verdict) in self.jobs.drain(..).zip(verdicts) {
+            // SAFETY: this function's contract.
+            unsafe { job.finish(verdict.unwrap_or(0)) };
+            (self.settle)(place, *verdict);
+        }
+    }
+}
+
+/// Has every packet processed, and its lengths and result written; `settle` is given each packet's place and verdict.
+///
+/// # Safety
+/// As for [`Job::layout`], for every job.
+#[inline]
+pub(crate) unsafe fn process_all(
+    jobs: impl Iterator<Item = Job>,
+    process: impl FnMut(&mut [Buffers<'_>], &mut [Verdict]),
+    settle: impl FnMut(usize, Verdict),
+) {
+    let mut step = Step { jobs: ArrayVec::new(), buffers: ArrayVec::new(), process, settle };
+    for (place, job) in jobs.enumerate() {
+        // SAFETY: this function's contract.
+        let layout = unsafe { job.layout() };
+        if let Ok(Layout::Whole(buffers)) = layout {
+            step.jobs.push((place, job));
+            step.buffers.push(buffers);
+            if step.jobs.is_full() {
+                // SAFETY: the same.
+                unsafe { step.flush() };
+            }
+            continue;
+        }
+        // What was collected goes first: packets are processed, and their results settled, in order.
+        // SAFETY: the same.
+        unsafe { step.flush() };
+        // SAFETY: the same.
+        let verdict = layout.and_then(|_| unsafe { process_pieces(&job, &mut step.process) });
+        // SAFETY: the same.
+        unsafe { job.finish(verdict.unwrap_or(0)) };
+        (step.settle)(place, verdict);
+    }
+    // SAFETY: the same.
+    unsafe { step.flush() };
+}
