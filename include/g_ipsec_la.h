@@ -878,6 +878,24 @@ typedef struct g_ipsec_la_packet {
   struct g_ipsec_la_data *data;
 } g_ipsec_la_packet;
 
+/**
+ * What the callback of an asynchronous packet call is given.
+ */
+typedef struct g_ipsec_la_packet_outargs {
+  /**
+   * 0, or the first failure.
+   */
+  int32_t result;
+  /**
+   * How many packets the call had.
+   */
+  uint32_t num_packets;
+  /**
+   * Each packet's own result.
+   */
+  const int32_t *results;
+} g_ipsec_la_packet_outargs;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus

@@ -8,12 +8,8 @@ use crate::{
     guard::caught,
     pointers::{Lent, not_null},
     types::{ControlFlags, ResponseArgs, ResponseFn},
+    values::{CTRL_FLAG_ASYNC, CTRL_FLAG_NO_RESP_EXPECTED},
 };
-
-/// `G_IPSEC_LA_CTRL_FLAG_ASYNC`.
-pub(crate) const ASYNC: ControlFlags = 1;
-/// `G_IPSEC_LA_CTRL_FLAG_NO_RESP_EXPECTED`.
-pub(crate) const NO_RESPONSE: ControlFlags = 2;
 
 /// Whom to call back, and with what.
 #[derive(Clone, Copy)]
@@ -47,10 +43,10 @@ impl Manner {
     /// Checks flags and callback. `response` NULL is a response without a callback.
     pub(crate) fn new(flags: ControlFlags, response: Option<ResponseArgs>) -> Result<Self, Error> {
         const NOBODY: Callback = Callback { function: None, argument: Lent(ptr::null_mut()), length: 0 };
-        if flags & !(ASYNC | NO_RESPONSE) != 0 {
+        if flags & !(CTRL_FLAG_ASYNC | CTRL_FLAG_NO_RESP_EXPECTED) != 0 {
             return Err(Error::Invalid("an unknown control flag"));
         }
-        match (flags & ASYNC != 0, flags & NO_RESPONSE != 0) {
+        match (flags & CTRL_FLAG_ASYNC != 0, flags & CTRL_FLAG_NO_RESP_EXPECTED != 0) {
             (false, false) => Ok(Self::Now),
             (false, true) => Ok(Self::NowUnheard),
             (true, true) => Ok(Self::Later(NOBODY)),

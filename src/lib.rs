@@ -14,3 +14,4 @@ mod pointers;
 mod process;
 mod segments;
 pub mod types;
+pub mod values;

@@ -15,6 +15,7 @@ use crate::{
     process::registry,
     segments::{Job, process_all},
     types::{ControlFlags, Data, Handle, Packet, PacketOutArgs, ResponseArgs, SaHandle},
+    values::CTRL_FLAG_NO_RESP_EXPECTED,
 };
 
 /// Packets of a call at most.
@@ -95,7 +96,7 @@ impl PacketCall {
         jobs.check()?;
         let manner = match Manner::new(flags, Some(response))? {
             // The buffers would never come back.
-            _ if flags & crate::answer::NO_RESPONSE != 0 => {
+            _ if flags & CTRL_FLAG_NO_RESP_EXPECTED != 0 => {
                 return Err(Error::Invalid("a packet call always has a response"));
             }
             manner => manner,

@@ -4,10 +4,12 @@ use std::sync::OnceLock;
 
 use gipsec_accelerator::Registry;
 
+use crate::values;
+
 /// How many software accelerators there are unless the environment says otherwise.
 const DEFAULT_SOFT: usize = 4;
 /// PCI vendor and device of the virtio-ipsec device (R15), which software accelerators answer to.
-const IDENTITY: (u16, u16) = (0x1AF4, 0x107E);
+const IDENTITY: (u16, u16) = (values::PCI_VENDOR_ID, values::PCI_DEVICE_ID);
 
 /// The one registry of this process.
 pub(crate) fn registry() -> &'static Registry {

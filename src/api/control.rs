@@ -19,6 +19,7 @@ use crate::{
         ResponseArgs, Sa, SaAddInArgs, SaAddOutArgs, SaDelInArgs, SaDelOutArgs, SaGetInArgs, SaGetOutArgs, SaHandle,
         SaModInArgs, SaModifyOutArgs, SaStats, SeqNumberNotification,
     },
+    values::{SA_GET_EXACT, SA_GET_FIRST_N, SA_GET_INFORMATION, SA_GET_NEXT_N, SA_GET_STATISTICS},
 };
 
 const NULL: Error = Error::Invalid("a pointer that is needed is NULL");
@@ -332,7 +333,7 @@ pub unsafe extern "C" fn g_ipsec_la_sa_get(
         // SAFETY: the header's contract.
         let (handle, input, resp) = unsafe { (required(handle)?, r#in.as_ref().ok_or(NULL)?, resp.as_ref()) };
         let direction = convert::direction(input.dir)?;
-        if input.flags & !3 != 0 {
+        if input.flags & !(SA_GET_INFORMATION | SA_GET_STATISTICS) != 0 {
             return Err(Error::Invalid("an unknown flag"));
         }
         if input.num_sas == 0 {
@@ -340,16 +341,16 @@ pub unsafe extern "C" fn g_ipsec_la_sa_get(
         }
         let wanted = input.num_sas as usize;
         let sa = match input.operation {
-            0 => None,
+            SA_GET_FIRST_N => None,
             // SAFETY: the same.
-            1 | 2 => Some(unsafe { required(input.handle) }?.sa()?),
+            SA_GET_NEXT_N | SA_GET_EXACT => Some(unsafe { required(input.handle) }?.sa()?),
             _ => return Err(Error::Invalid("an unknown operation")),
         };
-        let exact = input.operation == 2;
+        let exact = input.operation == SA_GET_EXACT;
         let group = registry().group(handle.client()?, handle.group()?)?;
         let manner = Manner::new(flags, resp.copied())?;
         let out = heard(&manner, out)?;
-        let (information, statistics) = (input.flags != 2, input.flags != 1);
+        let (information, statistics) = (input.flags != SA_GET_STATISTICS, input.flags != SA_GET_INFORMATION);
         let owner = group.clone();
         let read = move || {
             let readings = match sa {

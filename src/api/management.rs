@@ -15,10 +15,8 @@ use crate::{
         AvailableListGetOutArgs, ControlFlags, CreateGroupInArgs, CreateGroupOutArgs, Handle, InstanceBrokenFn, Mode,
         OpenInArgs, OpenOutArgs, ResponseArgs,
     },
+    values::{IDENTITY_SIZE, INSTANCE_EXCLUSIVE, INSTANCE_SHARED},
 };
-
-/// Room for an identity, with its NUL.
-const IDENTITY: usize = 64;
 
 /// Writes the version of the API, "1.0", and a NUL; `version` has room for G_IPSEC_LA_MAX_VERSION_LENGTH bytes.
 #[unsafe(no_mangle)]
@@ -44,13 +42,13 @@ pub unsafe extern "C" fn g_ipsec_la_open(mode: Mode, r#in: *mut OpenInArgs, out:
         };
         let handle = not_null(out.handle)?;
         let mode = match mode {
-            1 => OpenMode::Exclusive,
-            2 => OpenMode::Shared,
+            INSTANCE_EXCLUSIVE => OpenMode::Exclusive,
+            INSTANCE_SHARED => OpenMode::Shared,
             _ => return Err(Error::Invalid("an unknown mode")),
         };
         // SAFETY: the header's contract: NULL, or NUL-terminated.
         let (accelerator, identity) =
-            unsafe { (text(input.accl_name, usize::MAX)?, text(input.app_identity, IDENTITY)?) };
+            unsafe { (text(input.accl_name, usize::MAX)?, text(input.app_identity, IDENTITY_SIZE)?) };
         let selection =
             Selection { name: accelerator.as_deref(), vendor: input.pci_vendor_id, device: input.device_id };
         let (on_broken, argument) = (input.cb_fn, Lent(input.cb_arg));
@@ -97,7 +95,7 @@ pub unsafe extern "C" fn g_ipsec_la_create_group(
         let (handle, input) = unsafe { (required(handle)?, r#in.as_ref()) };
         let input = input.ok_or(Error::Invalid("a pointer that is needed is NULL"))?;
         // SAFETY: the same: NULL, or NUL-terminated.
-        let identity = unsafe { text(input.group_identity, IDENTITY) }?.unwrap_or_default();
+        let identity = unsafe { text(input.group_identity, IDENTITY_SIZE) }?.unwrap_or_default();
         let client = handle.client()?;
         let group = registry().group(client, None)?;
         let manner = Manner::new(flags, Some(resp))?;
@@ -194,8 +192,8 @@ pub unsafe extern "C" fn g_ipsec_la_active_list_get(
             name: name(&row.accelerator.name),
             instance_id: row.accelerator.instance_id,
             mode: match row.mode {
-                OpenMode::Exclusive => 1,
-                OpenMode::Shared => 2,
+                OpenMode::Exclusive => INSTANCE_EXCLUSIVE,
+                OpenMode::Shared => INSTANCE_SHARED,
             },
             app_identity: name(&row.application),
             group_identity: name(&row.group),

@@ -1,0 +1,183 @@
+//! Typed values written back as the document's structures.
+
+use std::{net::IpAddr, num::NonZeroU32, ptr};
+
+use gipsec_accelerator::engine::{
+    Algorithms, Attributes, Cipher, Combined, DfRule, DscpRule, Endpoints, Integrity, Lifetime, Mode, Protocol, Rules,
+    Statistics,
+};
+
+use crate::{
+    types::{
+        IpAddress, IpcompInfo, NatTraversalInfo, ProcessErrors, ProtocolViolationErrors, Sa, SaByDirection,
+        SaCryptoParams, SaInbound, SaOutbound, SaStats, TunnelEndAddress,
+    },
+    values as value,
+};
+
+fn c_address(address: IpAddr) -> IpAddress {
+    let mut bytes = [0; 16];
+    let version = match address {
+        IpAddr::V4(address) => {
+            bytes[..4].copy_from_slice(&address.octets());
+            value::IPV4
+        }
+        IpAddr::V6(address) => {
+            bytes = address.octets();
+            value::IPV6
+        }
+    };
+    IpAddress { version, bytes }
+}
+
+/// An SA without anything in it.
+pub(crate) const EMPTY: Sa = Sa {
+    spi: 0,
+    proto: 0,
+    cmn_flags: 0,
+    by_direction: SaByDirection {
+        outb: SaOutbound { dscp: 0, df_bit_handle: 0, dscp_handle: 0, iv: ptr::null_mut(), iv_len_bits: 0 },
+    },
+    crypto_params: SaCryptoParams {
+        auth_algo: 0,
+        auth_key: ptr::null_mut(),
+        auth_key_len_bits: 0,
+        cipher_algo: 0,
+        cipher_key: ptr::null_mut(),
+        cipher_key_len_bits: 0,
+        comb_algo: 0,
+        comb_key: ptr::null_mut(),
+        comb_key_len_bits: 0,
+        icv_len_bits: 0,
+    },
+    ipcomp_info: IpcompInfo { algo: 0, cpi: 0 },
+    soft_kilobytes_limit: 0,
+    hard_kilobytes_limit: 0,
+    nat_info: NatTraversalInfo {
+        dest_port: 0,
+        src_port: 0,
+        nat_oa_peer_addr: IpAddress { version: 0, bytes: [0; 16] },
+    },
+    te_addr: TunnelEndAddress {
+        src_ip: IpAddress { version: 0, bytes: [0; 16] },
+        dest_ip: IpAddress { version: 0, bytes: [0; 16] },
+    },
+};
+
+fn bits(bytes: usize) -> u32 {
+    u32::try_from(bytes * 8).unwrap_or(u32::MAX)
+}
+
+/// An SA as C reads it back: without keys and IV (R32).
+pub(crate) fn c_sa(attributes: &Attributes) -> Sa {
+    let mut sa = EMPTY;
+    let mut set = |condition: bool, bit: u32| sa.cmn_flags |= if condition { bit } else { 0 };
+    set(attributes.udp.is_some(), value::SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL);
+    set(attributes.lifetime != Lifetime::default(), value::SA_LIFETIME_IN_KB);
+    set(attributes.mode == Mode::Transport, value::SA_ENCAP_TRANSPORT_MODE);
+    set(attributes.extended_sequence, value::SA_USE_ESN);
+    set(matches!(attributes.mode, Mode::Tunnel(Endpoints::V6 { .. })), value::SA_USE_IPV6);
+    set(attributes.notify.soft_lifetime, value::NOTIFY_LIFETIME_KB_EXPIRY);
+    set(attributes.notify.sequence_overflow, value::NOTIFY_SEQNUM_OVERFLOW);
+    set(attributes.notify.sequence_periodic, value::NOTIFY_SEQNUM_PERIODIC);
+    match &attributes.rules {
+        Rules::Outbound(rules) => {
+            set(rules.ecn, value::SA_USE_ECN);
+            let (dscp_handle, dscp) = match rules.dscp {
+                DscpRule::Copy => (value::DSCP_COPY, 0),
+                DscpRule::Clear => (value::DSCP_CLEAR, 0),
+                DscpRule::Set(dscp) => (value::DSCP_SET, dscp),
+            };
+            let df_bit_handle = match rules.df {
+                DfRule::Copy => value::DF_COPY,
+                DfRule::Clear => value::DF_CLEAR,
+                DfRule::Set => value::DF_SET,
+            };
+            sa.by_direction.outb = SaOutbound { dscp, df_bit_handle, dscp_handle, iv: ptr::null_mut(), iv_len_bits: 0 };
+        }
+        Rules::Inbound(rules) => {
+            set(rules.replay_window.is_some(), value::SA_DO_ANTI_REPLAY_CHECK);
+            sa.by_direction.inb = SaInbound {
+                flags: u32::from(rules.propagate_ecn),
+                // Larger windows are the extension's, and do not fit.
+                anti_replay_window_size: u8::try_from(rules.replay_window.unwrap_or(0)).unwrap_or(u8::MAX),
+            };
+        }
+    }
+    sa.spi = attributes.spi.get();
+    sa.proto = match attributes.protocol {
+        Protocol::Esp => value::PROTOCOL_ESP,
+        Protocol::Ah => value::PROTOCOL_AH,
+    };
+    write_crypto(attributes, &mut sa.crypto_params);
+    sa.soft_kilobytes_limit = attributes.lifetime.soft_kilobytes.map_or(0, NonZeroU32::get);
+    sa.hard_kilobytes_limit = attributes.lifetime.hard_kilobytes.map_or(0, NonZeroU32::get);
+    if let Some(ports) = attributes.udp {
+        (sa.nat_info.src_port, sa.nat_info.dest_port) = (ports.source, ports.destination);
+    }
+    if let Mode::Tunnel(endpoints) = attributes.mode {
+        let (source, destination) = match endpoints {
+            Endpoints::V4 { source, destination } => (source.into(), destination.into()),
+            Endpoints::V6 { source, destination } => (source.into(), destination.into()),
+        };
+        sa.te_addr = TunnelEndAddress { src_ip: c_address(source), dest_ip: c_address(destination) };
+    }
+    sa
+}
+
+fn write_crypto(attributes: &Attributes, crypto: &mut SaCryptoParams) {
+    let lengths = attributes.key_lengths;
+    match attributes.algorithms {
+        Algorithms::Separate { cipher, integrity } => {
+            crypto.auth_algo = match integrity {
+                Integrity::None => value::AUTH_ALG_NONE,
+                Integrity::HmacMd5 => value::AUTH_ALG_MD5_HMAC,
+                Integrity::HmacSha1 => value::AUTH_ALG_SHA1_HMAC,
+                Integrity::AesXcbc => value::AUTH_AESXCBC,
+                Integrity::HmacSha256 => value::AUTH_ALG_SHA2_256_HMAC,
+                Integrity::HmacSha384 => value::AUTH_ALG_SHA2_384_HMAC,
+                Integrity::HmacSha512 => value::AUTH_ALG_SHA2_512_HMAC,
+            };
+            crypto.cipher_algo = match cipher {
+                Cipher::Null => value::CIPHER_ALGO_NULL,
+                Cipher::DesCbc => value::ALG_DES_CBC,
+                Cipher::TripleDesCbc => value::ALG_3DES_CBC,
+                Cipher::AesCbc => value::ALG_AES_CBC,
+                Cipher::AesCtr => value::ALG_AES_CTR,
+            };
+            crypto.auth_key_len_bits = bits(lengths.integrity);
+            crypto.cipher_key_len_bits = bits(lengths.cipher);
+        }
+        Algorithms::Combined(combined) => {
+            crypto.comb_algo = match combined {
+                Combined::Ccm => value::COMB_AES_CCM,
+                Combined::Gcm => value::COMB_AES_GCM,
+                Combined::Gmac => value::COMB_AES_GMAC,
+            };
+            crypto.comb_key_len_bits = bits(lengths.cipher);
+        }
+    }
+    crypto.icv_len_bits = attributes.icv_len.map_or(0, |length| u8::try_from(bits(length)).unwrap_or(0));
+}
+
+/// Statistics as C reads them.
+pub(crate) fn c_statistics(statistics: &Statistics) -> SaStats {
+    SaStats {
+        packets_processed: statistics.packets_processed,
+        bytes_processed: statistics.bytes_processed,
+        protocol_violation_errors: ProtocolViolationErrors {
+            invalid_ipsec_pkt: statistics.invalid_ipsec_pkt,
+            invalid_pad_length: statistics.invalid_pad_length,
+            invalid_seq_num: statistics.invalid_seq_num,
+            anti_replay_late_pkt: statistics.anti_replay_late_pkt,
+            anti_replay_replay_pkt: statistics.anti_replay_replay_pkt,
+            invalid_icv: statistics.invalid_icv,
+            seq_num_over_flow: statistics.seq_num_over_flow,
+            crypto_op_failed: statistics.crypto_op_failed,
+        },
+        process_errors: ProcessErrors {
+            no_tail_room: statistics.no_tail_room,
+            submit_to_accl_failed: statistics.submit_to_accl_failed,
+        },
+    }
+}
