@@ -42,14 +42,22 @@ struct Located {
     ipsec: Range<usize>,
 }
 
-/// What a decrypted and authentic payload is.
+/// What an authentic payload is.
+#[derive(Clone, Copy)]
 struct Content {
+    /// Bytes of it to deliver; of a dummy packet (RFC 4303 section 2.6), none.
+    len: usize,
     /// Protocol of the payload.
     next_header: u8,
-    /// Bytes of it to deliver.
-    len: usize,
-    /// In tunnel mode, the inner header and the traffic class that it takes from the outer one.
-    inner: Option<(Header, Option<u8>)>,
+    /// The traffic class that the inner packet takes from the outer one.
+    traffic_class: Option<u8>,
+}
+
+impl Content {
+    /// A packet that is there to be dropped.
+    fn is_dummy(self) -> bool {
+        self.next_header == protocol::NO_NEXT_HEADER
+    }
 }
 
 /// The longest authentication header that is looked at: the longest ICV, an IV, and padding.
@@ -117,11 +125,11 @@ impl Inbound {
         let header = Header::parse(input)?;
         let upper = header.upper(input)?;
         let ipsec = match (self.attributes.protocol, route.udp) {
-            (Protocol::Ah, _) if upper.protocol == protocol::AH => upper.offset..header.total_len,
-            (Protocol::Esp, None) if upper.protocol == protocol::ESP => upper.offset..header.total_len,
+            (Protocol::Ah, _) if upper.protocol == protocol::AH => upper.offset..header.total_len(),
+            (Protocol::Esp, None) if upper.protocol == protocol::ESP => upper.offset..header.total_len(),
             (Protocol::Esp, Some(_)) if upper.protocol == protocol::UDP => {
                 let start = upper.offset + udp::HEADER;
-                start..start + udp::payload_len(&input[upper.offset..header.total_len])?
+                start..start + udp::payload_len(&input[upper.offset..header.total_len()])?
             }
             _ => return Err(Malformed::OtherProtocol.into()),
         };
@@ -148,11 +156,12 @@ impl Inbound {
                 let ipsec = &input[located.ipsec.clone()];
                 let plaintext = &mut output[kept..kept + body_len];
                 self.transform.open(ipsec, high, plaintext)?;
-                let Some(content) = self.accept(route, located, plaintext, capacity - kept, sequence)? else {
+                let content = self.accept(route, located, plaintext, capacity - kept, sequence)?;
+                if content.is_dummy() {
                     return Ok((0, 0));
-                };
+                }
                 output[..kept].copy_from_slice(&input[..kept]);
-                Ok(Self::deliver(located, kept, &content, output))
+                Ok(Self::deliver(located, kept, content, output))
             }
             Buffers::Apart { input, output } => {
                 let ipsec = &input[located.ipsec.clone()];
@@ -160,27 +169,26 @@ impl Inbound {
                     self.transform.open(ipsec, high, plaintext)?;
                     let room = capacity.checked_sub(kept).ok_or(PacketError::NoRoom)?;
                     let content = self.accept(route, located, plaintext, room, sequence)?;
-                    if let Some(content) = &content {
-                        output[kept..kept + content.len].copy_from_slice(&plaintext[..content.len]);
-                    }
+                    output[kept..kept + content.len].copy_from_slice(&plaintext[..content.len]);
                     Ok::<_, PacketError>(content)
                 })?;
-                let Some(content) = content else {
+                if content.is_dummy() {
                     return Ok((0, 0));
-                };
+                }
                 output[..kept].copy_from_slice(&input[..kept]);
-                Ok(Self::deliver(located, kept, &content, output))
+                Ok(Self::deliver(located, kept, content, output))
             }
             Buffers::InPlace { buffer, .. } => {
                 let body_start = located.ipsec.start + esp::HEADER + self.transform.iv.len();
                 self.transform.open_in_place(&mut buffer[located.ipsec.clone()], high)?;
                 let plaintext = &mut buffer[body_start..body_start + body_len];
                 let room = capacity.saturating_sub(kept);
-                let Some(content) = self.accept(route, located, plaintext, room, sequence)? else {
+                let content = self.accept(route, located, plaintext, room, sequence)?;
+                if content.is_dummy() {
                     return Ok((0, 0));
-                };
+                }
                 buffer.copy_within(body_start..body_start + content.len, kept);
-                Ok(Self::deliver(located, kept, &content, buffer))
+                Ok(Self::deliver(located, kept, content, buffer))
             }
         }
     }
@@ -195,7 +203,6 @@ impl Inbound {
     }
 
     /// Examines an authentic plaintext and moves the window; wipes the plaintext when the packet is refused after all.
-    /// None: a dummy packet (RFC 4303 section 2.6).
     #[inline]
     fn accept(
         &self,
@@ -204,19 +211,19 @@ impl Inbound {
         plaintext: &mut [u8],
         room: usize,
         sequence: u64,
-    ) -> Result<Option<Content>, PacketError> {
+    ) -> Result<Content, PacketError> {
         let content = esp::Trailer::parse(plaintext).map_err(|_| PacketError::BadPadding).and_then(|trailer| {
             let content = match trailer.next_header {
-                protocol::NO_NEXT_HEADER => None,
-                next_header => Some(self.examine(route, located, &plaintext[..trailer.payload_len], next_header)?),
+                next_header @ protocol::NO_NEXT_HEADER => Content { len: 0, next_header, traffic_class: None },
+                next_header => self.examine(route, located, &plaintext[..trailer.payload_len], next_header)?,
             };
-            if content.as_ref().is_some_and(|content| content.len > room) {
+            if content.len > room {
                 return Err(PacketError::NoRoom);
             }
             self.replay.accept(sequence)?;
             Ok(content)
         });
-        if !matches!(content, Ok(Some(_))) {
+        if content.is_err() {
             plaintext.fill(0);
         }
         content
@@ -232,7 +239,7 @@ impl Inbound {
         next_header: u8,
     ) -> Result<Content, PacketError> {
         if route.mode == Mode::Transport {
-            return Ok(Content { next_header, len: payload.len(), inner: None });
+            return Ok(Content { len: payload.len(), next_header, traffic_class: None });
         }
         let family = match next_header {
             protocol::IPV4 => Family::V4,
@@ -240,23 +247,27 @@ impl Inbound {
             _ => return Err(PacketError::BadNextHeader),
         };
         let inner = Header::parse(payload)?;
-        if inner.family != family {
+        if inner.family() != family {
             return Err(PacketError::BadNextHeader);
         }
-        let traffic_class =
-            if self.rules.propagate_ecn { tunnel::propagate_ecn(located.header.traffic_class, &inner)? } else { None };
+        let traffic_class = if self.rules.propagate_ecn {
+            tunnel::propagate_ecn(located.header.traffic_class(), &inner)?
+        } else {
+            None
+        };
         // What lies behind the inner packet is traffic flow confidentiality padding (RFC 4303 section 2.7).
-        Ok(Content { next_header, len: inner.total_len, inner: Some((inner, traffic_class)) })
+        Ok(Content { len: inner.total_len(), next_header, traffic_class })
     }
 
     /// Ends a packet whose payload stands behind `kept` bytes of its own headers.
     #[inline]
-    fn deliver(located: &Located, kept: usize, content: &Content, output: &mut [u8]) -> Delivered {
+    fn deliver(located: &Located, kept: usize, content: Content, output: &mut [u8]) -> Delivered {
         let written = kept + content.len;
-        match content.inner {
-            None => ip::rewrite(output, &located.header, located.upper.protocol_at, content.next_header, written),
-            Some((inner, Some(traffic_class))) => tunnel::set_traffic_class(output, &inner, traffic_class),
-            Some((_, None)) => {}
+        if kept > 0 {
+            ip::rewrite(output, &located.header, located.upper.protocol_at, content.next_header, written);
+        }
+        if let Some(traffic_class) = content.traffic_class {
+            tunnel::set_traffic_class(output, traffic_class);
         }
         (written, content.len)
     }
@@ -296,7 +307,7 @@ impl Inbound {
                 &mut **buffer
             }
         };
-        Ok(Self::deliver(located, kept, &content, output))
+        Ok(Self::deliver(located, kept, content, output))
     }
 
     /// RFC 4302 section 3.4.4: the headers with their mutable fields cleared, AH with a zero ICV, the payload, and under
@@ -317,7 +328,7 @@ impl Inbound {
         zeroed[icv.clone()].fill(0);
         let high = halves(sequence).1.to_be_bytes();
         let covered = if self.attributes.extended_sequence { &high[..] } else { &[] };
-        let expected = with_cleared(front, located.header.family, |cleared| {
+        let expected = with_cleared(front, located.header.family(), |cleared| {
             self.transform.authenticate(&header[ah::HEADER..icv.start], &[cleared, zeroed, payload, covered])
         })?;
         Ok(matches(&expected[..icv.len()], &header[icv])?)

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use rand::Rng;
 
-use crate::{SaError, batch::MAX_BATCH};
+use crate::SaError;
 
 /// The longest IV on the wire, in bytes.
 pub(crate) const MAX_IV: usize = 16;
@@ -37,7 +37,6 @@ impl Kind {
 pub(crate) enum Source {
     None,
     Random {
-        len: usize,
         first: [u8; MAX_IV],
         /// Whether `first` has still to be used.
         first_waits: AtomicBool,
@@ -58,7 +57,7 @@ impl Source {
                 if let Some(first) = first {
                     padded[..len].copy_from_slice(first);
                 }
-                Self::Random { len, first: padded, first_waits: AtomicBool::new(first.is_some()) }
+                Self::Random { first: padded, first_waits: AtomicBool::new(first.is_some()) }
             }
             Kind::Counter => Self::Counter(AtomicU64::new(match first.and_then(|first| first.first_chunk()) {
                 Some(first) => u64::from_be_bytes(*first),
@@ -67,30 +66,26 @@ impl Source {
         })
     }
 
-    /// IVs for `count` packets, at most [`MAX_BATCH`].
+    /// IVs for `count` packets.
     #[inline]
     pub(crate) fn take(&self, count: usize) -> Batch {
         match self {
             Self::None => Batch::None,
             Self::Counter(next) => Batch::Counter(next.fetch_add(count as u64, Relaxed)),
-            Self::Random { len, first, first_waits } => {
-                let mut bytes = [0; MAX_IV * MAX_BATCH];
-                let used = &mut bytes[..len * count.min(MAX_BATCH)];
-                rand::rng().fill_bytes(used);
-                if first_waits.load(Relaxed) && count > 0 && first_waits.swap(false, Relaxed) {
-                    used[..*len].copy_from_slice(&first[..*len]);
-                }
-                Batch::Random { len: *len, bytes }
+            Self::Random { first, first_waits, .. } => {
+                let given = first_waits.load(Relaxed) && count > 0 && first_waits.swap(false, Relaxed);
+                Batch::Random(given.then_some(*first))
             }
         }
     }
 }
 
 /// The IVs of one batch.
-#[expect(clippy::large_enum_variant, reason = "lives on the stack for one batch")]
 pub(crate) enum Batch {
     None,
-    Random { len: usize, bytes: [u8; MAX_IV * MAX_BATCH] },
+    /// Each drawn when it is written, but the first, if it was given.
+    Random(Option<[u8; MAX_IV]>),
+    /// The first, and up by one.
     Counter(u64),
 }
 
@@ -100,7 +95,8 @@ impl Batch {
     pub(crate) fn write(&self, index: usize, iv: &mut [u8]) {
         match self {
             Self::None => {}
-            Self::Random { len, bytes } => iv.copy_from_slice(&bytes[index * len..][..*len]),
+            Self::Random(Some(first)) if index == 0 => iv.copy_from_slice(&first[..iv.len()]),
+            Self::Random(_) => rand::rng().fill_bytes(iv),
             Self::Counter(start) => iv.copy_from_slice(&start.wrapping_add(index as u64).to_be_bytes()),
         }
     }

@@ -59,6 +59,8 @@ struct Plan {
     total_len: usize,
 }
 
+type Plans = ArrayVec<Plan, MAX_BATCH>;
+
 impl Outbound {
     /// An SA that has sent nothing. Errors: parameters that contradict each other or the algorithms.
     pub fn new(attributes: Attributes, keys: &Keys) -> Result<Self, SaError> {
@@ -90,7 +92,8 @@ impl Outbound {
 
     fn encapsulate_batch(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict], events: &mut Events) {
         let route = self.route.load();
-        let plans = self.plan(&route, packets, verdicts);
+        let mut plans = ArrayVec::new();
+        self.plan(&route, packets, verdicts, &mut plans);
         let numbers = self.sequence.take(plans.len());
         let ivs = self.ivs.take(numbers.count);
         let mut payload_bytes = 0;
@@ -131,8 +134,7 @@ impl Outbound {
     }
 
     /// Looks at every packet once; what cannot be encapsulated gets its verdict here and takes no sequence number.
-    fn plan(&self, route: &Route, packets: &[Buffers<'_>], verdicts: &mut [Verdict]) -> ArrayVec<Plan, MAX_BATCH> {
-        let mut plans = ArrayVec::new();
+    fn plan(&self, route: &Route, packets: &[Buffers<'_>], verdicts: &mut [Verdict], plans: &mut Plans) {
         let mut left = self.limits.left(&self.counters);
         for (index, packet) in packets.iter().enumerate() {
             match self.plan_one(route, index, packet, left) {
@@ -143,7 +145,6 @@ impl Outbound {
                 Err(error) => verdicts[index] = Err(self.refused(error)),
             }
         }
-        plans
     }
 
     #[inline]
@@ -154,14 +155,14 @@ impl Outbound {
         let input = packet.input();
         let header = Header::parse(input)?;
         let (upper, payload_start, next_header, front, family) = match &route.template {
-            Some(template) => (None, 0, header.family.protocol(), template.len(), template.family()),
+            Some(template) => (None, 0, header.family().protocol(), template.len(), template.family()),
             None => {
                 let upper = header.upper(input)?;
                 let front = upper.offset + if route.udp.is_some() { udp::HEADER } else { 0 };
-                (Some(upper), upper.offset, upper.protocol, front, header.family)
+                (Some(upper), upper.offset, upper.protocol, front, header.family())
             }
         };
-        let payload_len = header.total_len - payload_start;
+        let payload_len = header.total_len() - payload_start;
         let (body_start, total_len) = match self.attributes.protocol {
             Protocol::Esp => {
                 let padded = payload_len + esp::pad_len(payload_len, self.transform.alignment) + esp::TRAILER;
@@ -248,7 +249,7 @@ impl Outbound {
             fixed.write(head);
         }
         ivs.write(position, &mut header[ah::HEADER..iv_end]);
-        let family = route.template.as_ref().map_or(plan.header.family, gipsec_wire::outer::Template::family);
+        let family = route.template.as_ref().map_or(plan.header.family(), gipsec_wire::outer::Template::family);
         let high_bytes = high.to_be_bytes();
         let covered = if self.attributes.extended_sequence { &high_bytes[..] } else { &[] };
         let tag = with_cleared(front, family, |cleared| {
@@ -298,7 +299,7 @@ impl Outbound {
 
     /// Over IPv6 the UDP checksum covers the finished packet.
     fn finish_udp(&self, route: &Route, plan: &Plan, output: &mut [u8]) {
-        let family = route.template.as_ref().map_or(plan.header.family, gipsec_wire::outer::Template::family);
+        let family = route.template.as_ref().map_or(plan.header.family(), gipsec_wire::outer::Template::family);
         if route.udp.is_some() && family == Family::V6 {
             udp::fill_checksum(output, plan.ipsec_start - udp::HEADER);
         }

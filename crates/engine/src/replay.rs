@@ -36,7 +36,8 @@ impl Replay {
     /// A window of `size` packets; None checks nothing, and follows the sequence number for ESN alone.
     pub(crate) fn new(size: Option<u32>, extended: bool) -> Self {
         let capacity = size.map_or(0, |size| u64::from(size.max(ALWAYS_ROOM)));
-        let words = if capacity == 0 { 0 } else { (capacity / BLOCK + 1).next_power_of_two() };
+        // A window of whole blocks touches one block more, unless it happens to begin where a block does.
+        let words = if capacity == 0 { 0 } else { (capacity.div_ceil(BLOCK) + 1).next_power_of_two() };
         Self {
             top: AtomicU64::new(0),
             size: AtomicU32::new(size.unwrap_or(0)),
@@ -284,6 +285,18 @@ mod tests {
         assert_eq!(take(&window, 990), Ok(990));
         assert_eq!(take(&window, 960), Err(PacketError::Replayed));
         assert_eq!(take(&window, 872), Err(PacketError::Late));
+    }
+
+    #[test]
+    fn a_window_may_touch_one_block_more_than_it_has() {
+        // 2,022 numbers up to the first of a block lie in 65 blocks.
+        let (size, top) = (2022, 143_900_224);
+        let window = Replay::new(Some(size), false);
+        window.restart(top, u32::MAX);
+        let top = u32::try_from(top).unwrap();
+        assert_eq!(take(&window, top), Err(PacketError::Replayed));
+        assert_eq!(take(&window, top - 2021), Err(PacketError::Replayed));
+        assert_eq!(take(&window, top - 2022), Err(PacketError::Late));
     }
 
     #[test]

@@ -18,19 +18,19 @@ const CE: u8 = 0b11;
 #[inline]
 pub(crate) fn traffic_class(rules: &OutboundRules, inner: &Header) -> u8 {
     let dscp = match rules.dscp {
-        DscpRule::Copy => inner.traffic_class & !ECN,
+        DscpRule::Copy => inner.traffic_class() & !ECN,
         DscpRule::Clear => 0,
         DscpRule::Set(dscp) => dscp << 2,
     };
     // RFC 6040 section 4.1, normal mode: copied.
-    dscp | if rules.ecn { inner.traffic_class & ECN } else { NOT_ECT }
+    dscp | if rules.ecn { inner.traffic_class() & ECN } else { NOT_ECT }
 }
 
 /// DF bit of the outer header.
 #[inline]
 pub(crate) fn dont_fragment(rules: &OutboundRules, inner: &Header) -> bool {
     match rules.df {
-        DfRule::Copy => inner.dont_fragment,
+        DfRule::Copy => inner.dont_fragment(),
         DfRule::Clear => false,
         DfRule::Set => true,
     }
@@ -39,29 +39,30 @@ pub(crate) fn dont_fragment(rules: &OutboundRules, inner: &Header) -> bool {
 /// Traffic class that the inner packet takes from an outer header with the traffic class `outer` (RFC 6040 section
 /// 4.2); None where it stays as it is.
 pub(crate) fn propagate_ecn(outer: u8, inner: &Header) -> Result<Option<u8>, PacketError> {
-    let ecn = match (inner.traffic_class & ECN, outer & ECN) {
+    let ecn = match (inner.traffic_class() & ECN, outer & ECN) {
         (NOT_ECT, CE) => return Err(PacketError::Congestion),
         (NOT_ECT, _) => return Ok(None),
         (_, CE) => CE,
         (ECT_0, ECT_1) => ECT_1,
         _ => return Ok(None),
     };
-    Ok(Some(inner.traffic_class & !ECN | ecn))
+    Ok(Some(inner.traffic_class() & !ECN | ecn))
 }
 
-/// Writes a traffic class into `packet`, whose header is `header`.
-pub(crate) fn set_traffic_class(packet: &mut [u8], header: &Header, traffic_class: u8) {
-    match header.family {
-        Family::V4 => {
+/// Writes a traffic class into a packet that passed [`Header::parse`].
+pub(crate) fn set_traffic_class(packet: &mut [u8], traffic_class: u8) {
+    match Header::parse(packet) {
+        Ok(header) if header.family() == Family::V4 => {
             packet[1] = traffic_class;
             packet[10..12].fill(0);
-            let sum = checksum::finish(checksum::sum(&packet[..header.header_len], 0));
+            let sum = checksum::finish(checksum::sum(&packet[..header.header_len()], 0));
             packet[10..12].copy_from_slice(&sum.to_be_bytes());
         }
-        Family::V6 => {
+        Ok(_) => {
             packet[0] = packet[0] & 0xf0 | traffic_class >> 4;
             packet[1] = packet[1] & 0x0f | traffic_class << 4;
         }
+        Err(_) => {} // not reached
     }
 }
 
@@ -93,11 +94,11 @@ mod tests {
                     assert_eq!(result.is_ok(), expected.is_some());
                     if let Some(expected) = expected {
                         if let Ok(Some(class)) = result {
-                            set_traffic_class(&mut packet, &header, class);
+                            set_traffic_class(&mut packet, class);
                         }
                         let after = Header::parse(&packet).unwrap();
-                        assert_eq!(after.traffic_class, 0xa8 | expected);
-                        if after.family == Family::V4 {
+                        assert_eq!(after.traffic_class(), 0xa8 | expected);
+                        if after.family() == Family::V4 {
                             assert_eq!(checksum::finish(checksum::sum(&packet, 0)), 0);
                         } else {
                             assert_eq!(packet[1] & 0x0f, 0x0f);

@@ -42,26 +42,75 @@ impl Family {
     }
 }
 
-/// An IP header that has passed the gate.
+/// An IP header that has passed the gate: every field in one word, because it is handed on for every packet, and a
+/// structure in memory costs a stalled load each time it changes hands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// IPv4 or IPv6.
-    pub family: Family,
-    /// Bytes of the header: with the options of IPv4, without the extension headers of IPv6.
-    pub header_len: usize,
-    /// Bytes of the packet, at most what was given; more may have been given (link padding).
-    pub total_len: usize,
-    /// Protocol, or next header of the fixed IPv6 header.
-    pub protocol: u8,
-    /// DSCP in the upper six bits, ECN in the lower two.
-    pub traffic_class: u8,
-    /// IPv4: the DF bit. IPv6: true, since routers do not fragment it.
-    pub dont_fragment: bool,
-    /// IPv4: an offset or the MF bit. IPv6 says so in an extension header.
-    pub fragment: bool,
+pub struct Header(u64);
+
+/// Where each field of [`Header`] begins.
+mod bit {
+    pub(super) const PROTOCOL: u32 = 0;
+    pub(super) const TRAFFIC_CLASS: u32 = 8;
+    pub(super) const HEADER_LEN: u32 = 16;
+    pub(super) const IS_V6: u32 = 24;
+    pub(super) const DONT_FRAGMENT: u32 = 25;
+    pub(super) const FRAGMENT: u32 = 26;
+    pub(super) const TOTAL_LEN: u32 = 32;
 }
 
 impl Header {
+    #[inline]
+    fn byte(self, at: u32) -> u8 {
+        (self.0 >> at).to_le_bytes()[0]
+    }
+
+    #[inline]
+    fn is(self, at: u32) -> bool {
+        self.0 >> at & 1 != 0
+    }
+
+    /// IPv4 or IPv6.
+    #[inline]
+    pub fn family(self) -> Family {
+        if self.is(bit::IS_V6) { Family::V6 } else { Family::V4 }
+    }
+
+    /// Bytes of the header: with the options of IPv4, without the extension headers of IPv6.
+    #[inline]
+    pub fn header_len(self) -> usize {
+        usize::from(self.byte(bit::HEADER_LEN))
+    }
+
+    /// Bytes of the packet, at most what was given; more may have been given (link padding).
+    #[inline]
+    pub fn total_len(self) -> usize {
+        (self.0 >> bit::TOTAL_LEN) as usize
+    }
+
+    /// Protocol, or next header of the fixed IPv6 header.
+    #[inline]
+    pub fn protocol(self) -> u8 {
+        self.byte(bit::PROTOCOL)
+    }
+
+    /// DSCP in the upper six bits, ECN in the lower two.
+    #[inline]
+    pub fn traffic_class(self) -> u8 {
+        self.byte(bit::TRAFFIC_CLASS)
+    }
+
+    /// IPv4: the DF bit. IPv6: true, since routers do not fragment it.
+    #[inline]
+    pub fn dont_fragment(self) -> bool {
+        self.is(bit::DONT_FRAGMENT)
+    }
+
+    /// IPv4: an offset or the MF bit. IPv6 says so in an extension header.
+    #[inline]
+    pub fn is_fragment(self) -> bool {
+        self.is(bit::FRAGMENT)
+    }
+
     /// The gate: checks version, lengths and that the packet is all there.
     #[inline]
     pub fn parse(packet: &[u8]) -> Result<Self, Malformed> {
@@ -76,61 +125,61 @@ impl Header {
     #[inline]
     fn parse_v4(packet: &[u8]) -> Result<Self, Malformed> {
         let fixed: &[u8; IPV4_HEADER] = packet.first_chunk().ok_or(Malformed::Truncated)?;
-        let header_len = usize::from(fixed[0] & 0x0f) * 4;
-        let total_len = usize::from(be16(fixed, 2));
-        if header_len < IPV4_HEADER || total_len < header_len {
+        let header_len = (fixed[0] & 0x0f) * 4;
+        let total_len = be16(fixed, 2);
+        if usize::from(header_len) < IPV4_HEADER || total_len < u16::from(header_len) {
             return Err(Malformed::BadLength);
         }
-        if packet.len() < total_len {
+        if packet.len() < usize::from(total_len) {
             return Err(Malformed::Truncated);
         }
         let fragment = be16(fixed, 6);
-        Ok(Self {
-            family: Family::V4,
-            header_len,
-            total_len,
-            protocol: fixed[IPV4_PROTOCOL],
-            traffic_class: fixed[1],
-            dont_fragment: fragment & 0x4000 != 0,
-            fragment: fragment & 0x3fff != 0,
-        })
+        Ok(Self(
+            u64::from(fixed[IPV4_PROTOCOL]) << bit::PROTOCOL
+                | u64::from(fixed[1]) << bit::TRAFFIC_CLASS
+                | u64::from(header_len) << bit::HEADER_LEN
+                | u64::from(fragment & 0x4000 != 0) << bit::DONT_FRAGMENT
+                | u64::from(fragment & 0x3fff != 0) << bit::FRAGMENT
+                | u64::from(total_len) << bit::TOTAL_LEN,
+        ))
     }
 
     #[inline]
     fn parse_v6(packet: &[u8]) -> Result<Self, Malformed> {
         let fixed: &[u8; IPV6_HEADER] = packet.first_chunk().ok_or(Malformed::Truncated)?;
-        let total_len = IPV6_HEADER + usize::from(be16(fixed, 4));
-        if packet.len() < total_len {
+        let payload_len = be16(fixed, 4);
+        if packet.len() < IPV6_HEADER + usize::from(payload_len) {
             return Err(Malformed::Truncated);
         }
-        Ok(Self {
-            family: Family::V6,
-            header_len: IPV6_HEADER,
-            total_len,
-            protocol: fixed[IPV6_NEXT_HEADER],
-            traffic_class: (fixed[0] << 4) | (fixed[1] >> 4),
-            dont_fragment: true,
-            fragment: false,
-        })
+        Ok(Self(
+            u64::from(fixed[IPV6_NEXT_HEADER]) << bit::PROTOCOL
+                | u64::from(fixed[0] << 4 | fixed[1] >> 4) << bit::TRAFFIC_CLASS
+                | (IPV6_HEADER as u64) << bit::HEADER_LEN
+                | 1 << bit::IS_V6
+                | 1 << bit::DONT_FRAGMENT
+                | (IPV6_HEADER as u64 + u64::from(payload_len)) << bit::TOTAL_LEN,
+        ))
     }
 
     /// Where what follows the IP header begins: for IPv6 after the extension headers that routers read (hop-by-hop,
     /// routing, and destination options up to the routing header, RFC 4303 section 3.1.1). Refuses fragments.
     /// `packet` is what [`Header::parse`] was given.
     #[inline]
-    pub fn upper(&self, packet: &[u8]) -> Result<Upper, Malformed> {
-        if self.fragment {
+    pub fn upper(self, packet: &[u8]) -> Result<Upper, Malformed> {
+        if self.is_fragment() {
             return Err(Malformed::Fragment);
         }
-        match self.family {
-            Family::V4 => Ok(Upper { offset: self.header_len, protocol: self.protocol, protocol_at: IPV4_PROTOCOL }),
-            Family::V6 => self.walk_extensions(&packet[..self.total_len]),
+        match self.family() {
+            Family::V4 => {
+                Ok(Upper { offset: self.header_len(), protocol: self.protocol(), protocol_at: IPV4_PROTOCOL })
+            }
+            Family::V6 => self.walk_extensions(&packet[..self.total_len()]),
         }
     }
 
     /// RFC 8200 section 4: each extension header names the next one and gives its own length.
-    fn walk_extensions(&self, packet: &[u8]) -> Result<Upper, Malformed> {
-        let mut upper = Upper { offset: IPV6_HEADER, protocol: self.protocol, protocol_at: IPV6_NEXT_HEADER };
+    fn walk_extensions(self, packet: &[u8]) -> Result<Upper, Malformed> {
+        let mut upper = Upper { offset: IPV6_HEADER, protocol: self.protocol(), protocol_at: IPV6_NEXT_HEADER };
         let mut routed = false;
         loop {
             match upper.protocol {
@@ -183,11 +232,11 @@ impl Upper {
 #[inline]
 pub fn rewrite(packet: &mut [u8], header: &Header, protocol_at: usize, protocol: u8, total_len: usize) {
     packet[protocol_at] = protocol;
-    match header.family {
+    match header.family() {
         Family::V4 => {
             packet[2..4].copy_from_slice(&crate::length16(total_len).to_be_bytes());
             packet[10..12].fill(0);
-            let checksum = crate::checksum::finish(crate::checksum::sum(&packet[..header.header_len], 0));
+            let checksum = crate::checksum::finish(crate::checksum::sum(&packet[..header.header_len()], 0));
             packet[10..12].copy_from_slice(&checksum.to_be_bytes());
         }
         Family::V6 => packet[4..6].copy_from_slice(&crate::length16(total_len - IPV6_HEADER).to_be_bytes()),
@@ -211,8 +260,8 @@ mod tests {
         let mut packet = vec![0x46, 0xb9, 0, 28, 1, 2, 0x40, 0, 64, 17, 0, 0];
         packet.extend([9; 20]);
         let header = Header::parse(&packet).unwrap();
-        assert_eq!((header.header_len, header.total_len, header.protocol), (24, 28, 17));
-        assert_eq!((header.traffic_class, header.dont_fragment, header.fragment), (0xb9, true, false));
+        assert_eq!((header.header_len(), header.total_len(), header.protocol()), (24, 28, 17));
+        assert_eq!((header.traffic_class(), header.dont_fragment(), header.is_fragment()), (0xb9, true, false));
         packet[6] = 0x20;
         assert_eq!(Header::parse(&packet).unwrap().upper(&packet), Err(Malformed::Fragment));
         assert_eq!(Header::parse(&packet[..27]), Err(Malformed::Truncated));
@@ -230,7 +279,7 @@ mod tests {
         rest.extend([17, 0, 0, 0, 0, 0, 0, 0]);
         let packet = v6(0, &rest);
         let header = Header::parse(&packet).unwrap();
-        assert_eq!(header.traffic_class, 0xab);
+        assert_eq!(header.traffic_class(), 0xab);
         let upper = header.upper(&packet).unwrap();
         assert_eq!((upper.offset, upper.protocol, upper.protocol_at), (40 + 32, 60, 40 + 16));
     }
@@ -255,9 +304,9 @@ mod tests {
                 bytes[6] = [0, 43, 44, 60, 50][usize::from(bytes[6]) % 5];
             }
             if let Ok(header) = Header::parse(&bytes) {
-                prop_assert!(header.header_len <= header.total_len && header.total_len <= bytes.len());
+                prop_assert!(header.header_len() <= header.total_len() && header.total_len() <= bytes.len());
                 if let Ok(upper) = header.upper(&bytes) {
-                    prop_assert!(upper.offset <= header.total_len && upper.protocol_at < upper.offset);
+                    prop_assert!(upper.offset <= header.total_len() && upper.protocol_at < upper.offset);
                     prop_assert_eq!(bytes[upper.protocol_at], upper.protocol);
                 }
             }

@@ -163,8 +163,8 @@ mod tests {
             template.write(&mut packet, &Variable { traffic_class, dont_fragment, identification, total_len: 1500 });
             assert_eq!(checksum::finish(checksum::sum(&packet[..20], 0)), 0);
             let header = Header::parse(&packet).unwrap();
-            assert_eq!((header.traffic_class, header.dont_fragment), (traffic_class, dont_fragment));
-            assert_eq!((header.protocol, header.total_len), (protocol::UDP, 1500));
+            assert_eq!((header.traffic_class(), header.dont_fragment()), (traffic_class, dont_fragment));
+            assert_eq!((header.protocol(), header.total_len()), (protocol::UDP, 1500));
             assert_eq!(udp::payload_len(&packet[20..]), Ok(1472));
         }
     }
@@ -177,6 +177,6 @@ mod tests {
         let variable = Variable { traffic_class: 0xb9, dont_fragment: true, identification: 7, total_len: 100 };
         template.write(&mut packet, &variable);
         let header = Header::parse(&packet).unwrap();
-        assert_eq!((header.traffic_class, header.protocol, header.total_len), (0xb9, protocol::AH, 100));
+        assert_eq!((header.traffic_class(), header.protocol(), header.total_len()), (0xb9, protocol::AH, 100));
     }
 }

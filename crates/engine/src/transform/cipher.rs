@@ -109,15 +109,17 @@ impl CipherKey {
     }
 
     /// Encrypts `body`, a whole number of blocks, whose first bytes are `payload` when that is given apart.
-    pub(super) fn encrypt(&self, iv: &[u8; iv::MAX_IV], payload: Option<&[u8]>, body: &mut [u8]) {
+    pub(super) fn encrypt(&self, iv: &[u8], payload: Option<&[u8]>, body: &mut [u8]) {
         match self {
             Self::Null | Self::CbcDecrypt(_) => super::place(payload, body),
-            Self::Des(key) => encrypt_blocks(CbcEncryptor::<Des>::inner_iv_init(key, iv8(iv)), payload, body),
+            Self::Des(key) => {
+                encrypt_blocks(CbcEncryptor::<Des>::inner_iv_init(key, block::<8>(iv).into()), payload, body)
+            }
             Self::TripleDes(key) => {
-                encrypt_blocks(CbcEncryptor::<TdesEde3>::inner_iv_init(key, iv8(iv)), payload, body);
+                encrypt_blocks(CbcEncryptor::<TdesEde3>::inner_iv_init(key, block::<8>(iv).into()), payload, body);
             }
             Self::CbcEncrypt(key) => {
-                with_aes!(AesEncrypt, key, key => encrypt_blocks(CbcEncryptor::inner_iv_init(key, iv.into()), payload, body));
+                with_aes!(AesEncrypt, key, key => encrypt_blocks(CbcEncryptor::inner_iv_init(key, block::<16>(iv).into()), payload, body));
             }
             Self::Ctr { key, nonce } => {
                 let counter = nonce.counter_block(iv);
@@ -127,15 +129,17 @@ impl CipherKey {
     }
 
     /// Decrypts; a body that is no whole number of blocks was refused before.
-    pub(super) fn decrypt(&self, iv: &[u8; iv::MAX_IV], body: InOutBuf<'_, '_, u8>) {
+    pub(super) fn decrypt(&self, iv: &[u8], body: InOutBuf<'_, '_, u8>) {
         match self {
             Self::Null | Self::CbcEncrypt(_) => {
                 let _ = body.into_out_with_copied_in();
             }
-            Self::Des(key) => decrypt_blocks(CbcDecryptor::<Des>::inner_iv_init(key, iv8(iv)), body),
-            Self::TripleDes(key) => decrypt_blocks(CbcDecryptor::<TdesEde3>::inner_iv_init(key, iv8(iv)), body),
+            Self::Des(key) => decrypt_blocks(CbcDecryptor::<Des>::inner_iv_init(key, block::<8>(iv).into()), body),
+            Self::TripleDes(key) => {
+                decrypt_blocks(CbcDecryptor::<TdesEde3>::inner_iv_init(key, block::<8>(iv).into()), body)
+            }
             Self::CbcDecrypt(key) => {
-                with_aes!(AesDecrypt, key, key => decrypt_blocks(CbcDecryptor::inner_iv_init(key, iv.into()), body));
+                with_aes!(AesDecrypt, key, key => decrypt_blocks(CbcDecryptor::inner_iv_init(key, block::<16>(iv).into()), body));
             }
             Self::Ctr { key, nonce } => {
                 let counter = nonce.counter_block(iv);
@@ -147,7 +151,7 @@ impl CipherKey {
 
 impl CtrNonce {
     /// RFC 3686 section 4: nonce, IV, and a block counter that starts at one.
-    fn counter_block(&self, iv: &[u8; iv::MAX_IV]) -> [u8; 16] {
+    fn counter_block(&self, iv: &[u8]) -> [u8; 16] {
         let mut block = [0; 16];
         block[..4].copy_from_slice(&self.0);
         block[4..12].copy_from_slice(&iv[..8]);
@@ -156,12 +160,9 @@ impl CtrNonce {
     }
 }
 
-/// The IV of a cipher with 8-byte blocks.
-fn iv8<B>(iv: &[u8; iv::MAX_IV]) -> &B
-where
-    for<'a> &'a B: From<&'a [u8; 8]>,
-{
-    iv.first_chunk::<8>().unwrap_or(&[0; 8]).into()
+/// The IV of a cipher with blocks of `N` bytes; as long as [`CipherKey::iv`] says, which this checks.
+fn block<const N: usize>(iv: &[u8]) -> &[u8; N] {
+    iv.first_chunk().unwrap_or(&[0; N])
 }
 
 /// CBC from the payload straight to the body, and in place for the block that payload and trailer share, and the rest.

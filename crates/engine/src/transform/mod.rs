@@ -14,10 +14,7 @@ use gipsec_wire::esp;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{
-    Algorithms, Attributes, Cipher, Combined, Direction, Integrity, Keys, PacketError, SaError,
-    iv::{self, MAX_IV},
-};
+use crate::{Algorithms, Attributes, Cipher, Combined, Direction, Integrity, Keys, PacketError, SaError, iv};
 use ccm_mode::CcmKey;
 use cipher::CipherKey;
 use integrity::{IntegrityKey, MAX_TAG};
@@ -100,11 +97,20 @@ impl AdditionalData {
     }
 }
 
-/// An ESP packet taken apart: SPI and sequence number, IV, what is encrypted, ICV.
-struct Parts {
-    head: [u8; esp::HEADER],
-    iv: [u8; MAX_IV],
-    icv: [u8; MAX_TAG],
+/// What of an ESP packet a transform reads but does not change: SPI and sequence number, IV, ICV, and under ESN the high
+/// half of the sequence number.
+struct Frame<'a> {
+    head: &'a [u8; esp::HEADER],
+    iv: &'a [u8],
+    icv: &'a [u8],
+    high: Option<u32>,
+}
+
+impl Frame<'_> {
+    #[inline]
+    fn aad(&self) -> AdditionalData {
+        AdditionalData::new(self.head, self.high)
+    }
 }
 
 impl Transform {
@@ -166,36 +172,31 @@ impl Transform {
     /// the high half of the sequence number under ESN.
     #[inline]
     pub(crate) fn seal(&self, payload: Option<&[u8]>, packet: &mut [u8], high: Option<u32>) {
-        let body_end = packet.len() - self.icv_len;
-        let body_start = esp::HEADER + self.iv.len();
-        let parts = self.parts(packet);
+        let (front, body, icv) = self.split_mut(packet);
+        let Some((head, iv)) = front.split_first_chunk() else { return };
         match &self.algorithm {
             Algorithm::Gcm { salt, key } => {
-                let aad = AdditionalData::new(&parts.head, high);
-                let nonce = salt.nonce(&parts.iv);
-                let body = &mut packet[body_start..body_end];
+                let aad = AdditionalData::new(head, high);
+                let nonce = salt.nonce(iv);
                 let tag = match payload {
                     Some(payload) => key.seal(&nonce, aad.bytes(), payload, body),
                     None => key.seal_in_place(&nonce, aad.bytes(), body),
                 };
-                packet[body_end..].copy_from_slice(&tag[..self.icv_len]);
+                icv.copy_from_slice(&tag[..icv.len()]);
             }
             Algorithm::Separate { cipher, integrity } => {
-                cipher.encrypt(&parts.iv, payload, &mut packet[body_start..body_end]);
-                let tag = integrity.compute(&[&packet[..body_end], &high_bytes(high)[..high_len(high)]]);
-                packet[body_end..].copy_from_slice(&tag[..self.icv_len]);
+                cipher.encrypt(iv, payload, body);
+                let tag = integrity.compute(&[front, body, &high_bytes(high)[..high_len(high)]]);
+                icv.copy_from_slice(&tag[..icv.len()]);
             }
             Algorithm::Gmac { salt, key } => {
-                place(payload, &mut packet[body_start..body_end]);
-                let aad = AdditionalData::new(&parts.head, high);
-                let tag = key.mac(&salt.nonce(&parts.iv), &[aad.bytes(), &packet[esp::HEADER..body_end]]);
-                packet[body_end..].copy_from_slice(&tag);
+                place(payload, body);
+                let tag = key.mac(&salt.nonce(iv), &[AdditionalData::new(head, high).bytes(), iv, body]);
+                icv.copy_from_slice(&tag[..icv.len()]);
             }
             Algorithm::Ccm(key) => {
-                place(payload, &mut packet[body_start..body_end]);
-                let aad = AdditionalData::new(&parts.head, high);
-                let (body, icv) = packet[body_start..].split_at_mut(body_end - body_start);
-                key.seal(&parts.iv, aad.bytes(), body, icv);
+                place(payload, body);
+                key.seal(iv, AdditionalData::new(head, high).bytes(), body, icv);
             }
         }
     }
@@ -204,42 +205,37 @@ impl Transform {
     /// match, `output` holds nothing of the plaintext.
     #[inline]
     pub(crate) fn open(&self, packet: &[u8], high: Option<u32>, output: &mut [u8]) -> Result<(), Forged> {
-        let parts = self.parts(packet);
-        let body = &packet[esp::HEADER + self.iv.len()..packet.len() - self.icv_len];
-        match &self.algorithm {
-            Algorithm::Gcm { salt, key } => {
-                let aad = AdditionalData::new(&parts.head, high);
-                let icv = &parts.icv[..self.icv_len];
-                key.open(&salt.nonce(&parts.iv), aad.bytes(), body, icv, output).map_err(|_| Forged)
-            }
-            _ => {
-                self.verify(packet, &parts, high)?;
-                match InOutBuf::new(body, output) {
-                    Ok(buffers) => self.decrypt(&parts, high, buffers),
-                    Err(_) => Err(Forged), // not reached: the lengths are equal
-                }
-            }
+        let (front, rest) = packet.split_at(esp::HEADER + self.iv.len());
+        let (body, icv) = rest.split_at(rest.len() - self.icv_len);
+        let (head, iv) = front.split_first_chunk().ok_or(Forged)?;
+        let frame = Frame { head, iv, icv, high };
+        if let Algorithm::Gcm { salt, key } = &self.algorithm {
+            return key.open(&salt.nonce(iv), frame.aad().bytes(), body, icv, output).map_err(|_| Forged);
         }
+        self.verify(&frame, body)?;
+        // The lengths are equal.
+        self.decrypt(&frame, InOutBuf::new(body, output).map_err(|_| Forged)?)
     }
 
     /// As [`Transform::open`], with the plaintext in the place of the ciphertext.
     #[inline]
     pub(crate) fn open_in_place(&self, packet: &mut [u8], high: Option<u32>) -> Result<(), Forged> {
-        let parts = self.parts(packet);
-        let body_end = packet.len() - self.icv_len;
-        let body_start = esp::HEADER + self.iv.len();
-        match &self.algorithm {
-            Algorithm::Gcm { salt, key } => {
-                let aad = AdditionalData::new(&parts.head, high);
-                let icv = &parts.icv[..self.icv_len];
-                let body = &mut packet[body_start..body_end];
-                key.open_in_place(&salt.nonce(&parts.iv), aad.bytes(), icv, body).map_err(|_| Forged)
-            }
-            _ => {
-                self.verify(packet, &parts, high)?;
-                self.decrypt(&parts, high, InOutBuf::from(&mut packet[body_start..body_end]))
-            }
+        let (front, body, icv) = self.split_mut(packet);
+        let (head, iv) = front.split_first_chunk().ok_or(Forged)?;
+        let frame = Frame { head, iv, icv, high };
+        if let Algorithm::Gcm { salt, key } = &self.algorithm {
+            return key.open_in_place(&salt.nonce(iv), frame.aad().bytes(), icv, body).map_err(|_| Forged);
         }
+        self.verify(&frame, body)?;
+        self.decrypt(&frame, InOutBuf::from(body))
+    }
+
+    /// What is not encrypted, what is, and the ICV.
+    #[inline]
+    fn split_mut<'a>(&self, packet: &'a mut [u8]) -> (&'a mut [u8], &'a mut [u8], &'a mut [u8]) {
+        let (front, rest) = packet.split_at_mut(esp::HEADER + self.iv.len());
+        let (body, icv) = rest.split_at_mut(rest.len() - self.icv_len);
+        (front, body, icv)
     }
 
     /// The integrity of AH, or of anything else that is not encrypted: `parts` in order, IV beside them.
@@ -255,37 +251,22 @@ impl Transform {
         }
     }
 
-    /// Copies what would be overwritten in place, or is needed after.
-    #[inline]
-    fn parts(&self, packet: &[u8]) -> Parts {
-        let mut parts = Parts { head: [0; esp::HEADER], iv: [0; MAX_IV], icv: [0; MAX_TAG] };
-        let iv_len = self.iv.len();
-        parts.head.copy_from_slice(&packet[..esp::HEADER]);
-        parts.iv[..iv_len].copy_from_slice(&packet[esp::HEADER..esp::HEADER + iv_len]);
-        parts.icv[..self.icv_len].copy_from_slice(&packet[packet.len() - self.icv_len..]);
-        parts
-    }
-
     /// Checks the ICV where it can be checked before decryption.
-    fn verify(&self, packet: &[u8], parts: &Parts, high: Option<u32>) -> Result<(), Forged> {
-        let body_end = packet.len() - self.icv_len;
+    fn verify(&self, frame: &Frame<'_>, body: &[u8]) -> Result<(), Forged> {
         let expected = match &self.algorithm {
             Algorithm::Separate { integrity, .. } => {
-                integrity.compute(&[&packet[..body_end], &high_bytes(high)[..high_len(high)]])
+                integrity.compute(&[frame.head, frame.iv, body, &high_bytes(frame.high)[..high_len(frame.high)]])
             }
-            Algorithm::Gmac { .. } => {
-                let aad = AdditionalData::new(&parts.head, high);
-                self.authenticate(&parts.iv, &[aad.bytes(), &packet[esp::HEADER..body_end]])
-            }
+            Algorithm::Gmac { .. } => self.authenticate(frame.iv, &[frame.aad().bytes(), frame.iv, body]),
             Algorithm::Gcm { .. } | Algorithm::Ccm(_) => return Ok(()),
         };
-        matches(&expected[..self.icv_len], &parts.icv[..self.icv_len])
+        matches(&expected[..frame.icv.len()], frame.icv)
     }
 
-    fn decrypt(&self, parts: &Parts, high: Option<u32>, mut body: InOutBuf<'_, '_, u8>) -> Result<(), Forged> {
+    fn decrypt(&self, frame: &Frame<'_>, mut body: InOutBuf<'_, '_, u8>) -> Result<(), Forged> {
         match &self.algorithm {
             Algorithm::Separate { cipher, .. } => {
-                cipher.decrypt(&parts.iv, body);
+                cipher.decrypt(frame.iv, body);
                 Ok(())
             }
             Algorithm::Gmac { .. } => {
@@ -293,8 +274,7 @@ impl Transform {
                 Ok(())
             }
             Algorithm::Ccm(key) => {
-                let aad = AdditionalData::new(&parts.head, high);
-                let result = key.open(&parts.iv, aad.bytes(), &parts.icv[..self.icv_len], body.reborrow());
+                let result = key.open(frame.iv, frame.aad().bytes(), frame.icv, body.reborrow());
                 if result.is_err() {
                     body.get_out().zeroize();
                 }
