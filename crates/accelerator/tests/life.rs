@@ -1,0 +1,234 @@
+//! Opening, losing and closing accelerators, without C in between.
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use gipsec_accelerator::{
+    Error, Key, Lane, OpenMode, Outcome, Registry, Selection, Work,
+    engine::{
+        Algorithms, Attributes, Buffers, Combined, DfRule, Direction, DscpRule, Intervals, KeyLengths, Keys, Lifetime,
+        Mode, Notify, OutboundRules, PacketError, Protocol, Rules,
+    },
+};
+
+fn silent(_: Key) -> Box<dyn FnOnce() + Send> {
+    Box::new(|| {})
+}
+
+fn open(registry: &Registry, mode: OpenMode, name: Option<&str>) -> Result<Key, Error> {
+    registry.open(mode, Selection { name, vendor: 0, device: 0 }, "test", silent)
+}
+
+fn gcm_sa() -> (Attributes, Keys) {
+    let keys = Keys { cipher: vec![7; 20].into(), ..Keys::default() };
+    let attributes = Attributes {
+        spi: NonZeroU32::MIN,
+        protocol: Protocol::Esp,
+        mode: Mode::Transport,
+        algorithms: Algorithms::Combined(Combined::Gcm),
+        key_lengths: KeyLengths::default(),
+        icv_len: None,
+        extended_sequence: false,
+        udp: None,
+        lifetime: Lifetime::default(),
+        notify: Notify::default(),
+        intervals: Intervals::default(),
+        rules: Rules::Outbound(OutboundRules { dscp: DscpRule::Copy, df: DfRule::Copy, ecn: false, first_iv: None }),
+    };
+    (attributes, keys)
+}
+
+/// Work that does what it is told.
+struct Told<R, D> {
+    run: R,
+    deliver: Option<D>,
+}
+
+impl<R: FnMut(Outcome) + Send, D: FnOnce() + Send> Work for Told<R, D> {
+    fn run(&mut self, outcome: Outcome) {
+        (self.run)(outcome);
+    }
+
+    fn deliver(mut self: Box<Self>) {
+        if let Some(deliver) = self.deliver.take() {
+            deliver();
+        }
+    }
+}
+
+fn told(run: impl FnMut(Outcome) + Send + 'static, deliver: impl FnOnce() + Send + 'static) -> Box<dyn Work> {
+    Box::new(Told { run, deliver: Some(deliver) })
+}
+
+#[test]
+fn exclusive_and_shared_exclude_each_other() {
+    let registry = Registry::new(1, (1, 2));
+    let shared = open(&registry, OpenMode::Shared, None).unwrap();
+    assert_eq!(open(&registry, OpenMode::Exclusive, None), Err(Error::Busy));
+    let second = open(&registry, OpenMode::Shared, Some("soft0")).unwrap();
+    registry.close(shared).unwrap();
+    registry.close(second).unwrap();
+    let exclusive = open(&registry, OpenMode::Exclusive, None).unwrap();
+    assert_eq!(open(&registry, OpenMode::Shared, None), Err(Error::Busy));
+    assert!(registry.available().is_empty());
+    registry.close(exclusive).unwrap();
+    assert_eq!(registry.close(exclusive), Err(Error::BadHandle("accelerator")));
+    assert_eq!(registry.available().len(), 1);
+    assert!(matches!(open(&registry, OpenMode::Shared, Some("soft9")), Err(Error::NoDevice(_))));
+}
+
+#[test]
+fn a_groups_sas_are_its_own_and_counted_after_they_are_gone() {
+    let registry = Registry::new(1, (1, 2));
+    let client = open(&registry, OpenMode::Shared, None).unwrap();
+    let group = registry.create_group(client, "blue").unwrap();
+    let (attributes, keys) = gcm_sa();
+    let sa = registry.group(client, Some(group)).unwrap().add_sa(attributes, &keys).unwrap();
+    assert!(matches!(registry.sa(client, None, sa, Direction::Outbound), Err(Error::NotFound(_))));
+    assert!(matches!(registry.sa(client, Some(group), sa, Direction::Inbound), Err(Error::NotFound(_))));
+
+    let mut packet = [0u8; 28];
+    packet[..10].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17]);
+    let mut output = [0u8; 128];
+    let mut verdict = [Err(PacketError::Crypto)];
+    registry
+        .with_sa(client, Some(group), sa, Direction::Outbound, |sa| {
+            sa.process(&mut [Buffers::Apart { input: &packet, output: &mut output }], &mut verdict);
+        })
+        .unwrap();
+    assert!(verdict[0].is_ok());
+    registry.group(client, Some(group)).unwrap().delete_sa(Direction::Outbound, sa).unwrap();
+    let rows = registry.active();
+    let blue = rows.iter().find(|row| row.group == "blue").unwrap().activity;
+    assert_eq!((blue.packets_out, blue.bytes_out, blue.created, blue.deleted, blue.active), (1, 8, 1, 1, 0));
+    registry.delete_group(client, group).unwrap();
+    assert!(matches!(registry.group(client, Some(group)), Err(Error::BadHandle("group"))));
+    registry.close(client).unwrap();
+    assert!(registry.active().is_empty());
+}
+
+#[test]
+fn close_waits_for_what_is_in_flight_and_lets_nothing_follow() {
+    let registry = Registry::new(1, (1, 2));
+    let client = open(&registry, OpenMode::Shared, None).unwrap();
+    let group = registry.group(client, None).unwrap();
+    let delivered = Arc::new(AtomicUsize::new(0));
+    for _ in 0..50 {
+        let delivered = delivered.clone();
+        let work = told(
+            |_| thread::sleep(Duration::from_millis(1)),
+            move || {
+                delivered.fetch_add(1, SeqCst);
+            },
+        );
+        assert!(group.submit(Lane::Control, work).is_ok());
+    }
+    registry.close(client).unwrap();
+    assert_eq!(delivered.load(SeqCst), 50);
+    assert!(group.submit(Lane::Control, told(|_| {}, || {})).is_err());
+}
+
+#[test]
+fn a_callback_may_close_its_own_handle() {
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let client = open(registry, OpenMode::Shared, None).unwrap();
+    let group = registry.group(client, None).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for number in 0..10 {
+        let (sender, order) = (sender.clone(), order.clone());
+        let work = told(
+            |_| {},
+            move || {
+                order.lock().unwrap().push(number);
+                if number == 3 {
+                    registry.close(client).unwrap();
+                    sender.send(order.lock().unwrap().clone()).unwrap();
+                }
+            },
+        );
+        assert!(group.submit(Lane::Control, work).is_ok());
+    }
+    let order_at_close = receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(order_at_close, (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn removal_is_told_once_and_ends_what_waits() {
+    let registry = Registry::new(1, (1, 2));
+    let told_of_it = Arc::new(AtomicUsize::new(0));
+    let selection = Selection::default();
+    let client = registry
+        .open(OpenMode::Shared, selection, "test", |_| {
+            let told_of_it = told_of_it.clone();
+            Box::new(move || {
+                told_of_it.fetch_add(1, SeqCst);
+            })
+        })
+        .unwrap();
+    let group = registry.group(client, None).unwrap();
+    let gone = Arc::new(AtomicUsize::new(0));
+    let (sender, receiver) = mpsc::channel::<()>();
+    let wait = move |_| {
+        let _ = receiver.recv_timeout(Duration::from_secs(20));
+    };
+    let first = told(wait, || {});
+    assert!(group.submit(Lane::Control, first).is_ok());
+    let counted = gone.clone();
+    let count = move |outcome| {
+        counted.fetch_add(usize::from(outcome == Outcome::Gone), SeqCst);
+    };
+    let second = told(count, || {});
+    assert!(group.submit(Lane::Control, second).is_ok());
+    registry.remove("soft0").unwrap();
+    sender.send(()).unwrap();
+    assert!(matches!(registry.group(client, None), Err(Error::NoDevice(_))));
+    assert!(matches!(registry.remove("soft0"), Err(Error::NoDevice(_))));
+    registry.close(client).unwrap();
+    assert_eq!((told_of_it.load(SeqCst), gone.load(SeqCst)), (1, 1));
+    assert_eq!(registry.add("soft0", Box::new(gipsec_accelerator::Soft)), Ok(1));
+}
+
+#[test]
+fn in_poll_mode_callbacks_wait_for_the_application() {
+    let registry = Registry::new(1, (1, 2));
+    let client = open(&registry, OpenMode::Shared, None).unwrap();
+    assert!(registry.poll(client, 1).is_err());
+    registry.with_client(client, gipsec_accelerator::Client::enter_poll_mode).unwrap().unwrap();
+    let group = registry.group(client, None).unwrap();
+    let thread_of_callback = Arc::new(Mutex::new(None));
+    let seen = thread_of_callback.clone();
+    let work = told(|_| {}, move || *seen.lock().unwrap() = Some(thread::current().id()));
+    assert!(group.submit(Lane::Control, work).is_ok());
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while registry.poll(client, 8).unwrap() == 0 && std::time::Instant::now() < deadline {
+        thread::yield_now();
+    }
+    assert_eq!(*thread_of_callback.lock().unwrap(), Some(thread::current().id()));
+    registry.close(client).unwrap();
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let registry = Registry::new(1, (1, 2));
+    let client = open(&registry, OpenMode::Shared, None).unwrap();
+    let group = registry.group(client, None).unwrap();
+    let (sender, receiver) = mpsc::channel::<()>();
+    let wait = move |_| {
+        let _ = receiver.recv_timeout(Duration::from_secs(20));
+    };
+    let first = told(wait, || {});
+    assert!(group.submit(Lane::Control, first).is_ok());
+    let taken = (0..10_000).take_while(|_| group.submit(Lane::Control, told(|_| {}, || {})).is_ok()).count();
+    assert!((1000..10_000).contains(&taken), "{taken} calls were taken");
+    sender.send(()).unwrap();
+    registry.close(client).unwrap();
+}

@@ -1,0 +1,70 @@
+#!/bin/sh
+# Runs every test of the project; installs what they need. Exit status 0 means that all passed.
+#
+#   scripts/test.sh            everything, about ten minutes on two cores
+#
+# What a machine truly cannot run prints a line "SKIPPED: why"; the last lines count them.
+set -eu
+cd "$(dirname "$0")/.."
+build=${GIPSEC_TEST_BUILD:-build/test}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT INT TERM
+passed=0
+
+step() { printf '\n== %s\n' "$*"; }
+fail() { printf '\ntest: FAILED: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command and keeps what it says, to count what was skipped.
+run() {
+    title=$1
+    shift
+    step "$title"
+    { "$@" 2>&1 && echo "$title: done" >>"$log.ok"; } | tee -a "$log"
+    grep -qxF "$title: done" "$log.ok" 2>/dev/null || fail "$title"
+    passed=$((passed + 1))
+}
+
+. scripts/need.sh
+need 'command -v c++' g++ "compiles the C++ tests"
+need 'command -v cc' gcc "compiles the C tests and links the shared library"
+need 'command -v cmake' cmake "builds the C side of the library"
+need 'command -v make' make "does the work for cmake"
+need 'command -v pkg-config' pkg-config "finds an installed libgipsec"
+need 'command -v valgrind' valgrind "looks for invalid memory accesses and leaks"
+need 'command -v tshark' tshark "decrypts what the library encrypts, as an independent witness"
+need 'echo "#include <pcap/pcap.h>" | cc -E -' libpcap-dev "reads and writes captures in the example"
+need 'python3 -c "import venv, ensurepip"' python3-venv "holds scapy and pytest"
+install_needed
+
+run "Rust: unit, property, layout and header tests" cargo test --workspace --locked
+run "Rust: the engine and the kernels without any code of our own for the processor" \
+    cargo test --locked -p gipsec-kernels -p gipsec-engine --features gipsec-kernels/portable
+
+step "Building the C library and its tests"
+cmake -S . -B "$build/release" -DCMAKE_BUILD_TYPE=Release >"$log.cmake" 2>&1 &&
+    cmake --build "$build/release" -j2 >>"$log.cmake" 2>&1 || { tail -40 "$log.cmake" >&2; fail "the C build"; }
+run "C and C++: ctest, with valgrind" ctest --test-dir "$build/release" --output-on-failure -j2
+
+step "Building the C tests with AddressSanitizer and UndefinedBehaviorSanitizer"
+cmake -S . -B "$build/sanitize" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_SANITIZE=address,undefined \
+    -DGIPSEC_CARGO_TARGET_DIR="$PWD/$build/release/cargo" >"$log.cmake" 2>&1 &&
+    cmake --build "$build/sanitize" -j2 >>"$log.cmake" 2>&1 || { tail -40 "$log.cmake" >&2; fail "the sanitizer build"; }
+run "C and C++: ctest, with sanitizers" ctest --test-dir "$build/sanitize" --output-on-failure -j2
+
+step "Python environment for the conformance suite"
+venv=$build/venv
+[ -x "$venv/bin/pytest" ] || {
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/conformance/requirements.txt
+}
+library=$(ls "$PWD/$build/release/libgipsec.so.1")
+run "Conformance: published vectors, scapy, tshark" \
+    env GIPSEC_LIBRARY="$library" "$venv/bin/pytest" -q -rs tests/conformance
+
+run "README: its programs compile and run as they stand" python3 scripts/readme_programs.py "$PWD/$build/release"
+
+printf '\n== Summary\n'
+skipped=$(grep -c 'SKIPPED' "$log" || true)
+grep 'SKIPPED' "$log" | sort | uniq -c | sort -rn | head -20 || true
+rm -f "$log.ok" "$log.cmake"
+printf '%d suites passed, 0 failed; %d lines say SKIPPED\n' "$passed" "$skipped"
