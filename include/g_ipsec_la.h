@@ -45,7 +45,9 @@
  *
  * Callbacks of asynchronous calls and notifications come from one thread of the
  * library for each accelerator, never from inside the call they answer, and
- * each exactly once.
+ * each exactly once. A callback may close its own handle, or any other; but two
+ * callbacks that close each other's handles wait for each other. No signal is
+ * delivered in the library's threads.
  *
  * Packets begin at the IP header. Input segments are read in order; output
  * segments are filled in order: `length` is the room on entry, and the bytes

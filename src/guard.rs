@@ -45,3 +45,28 @@ pub(crate) fn last_error() -> *const c_char {
         kept.as_ptr()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+
+    use super::*;
+
+    fn text() -> String {
+        // SAFETY: the text is ours, NUL-terminated, and valid until this thread asks again.
+        unsafe { CStr::from_ptr(last_error()) }.to_string_lossy().into_owned()
+    }
+
+    #[test]
+    fn a_panic_becomes_eio_and_goes_no_further() {
+        assert_eq!(guarded(|| panic!("a defect")), -libc::EIO);
+        assert_eq!(guarded(|| Ok(7)), 7);
+    }
+
+    #[test]
+    fn the_last_error_is_this_threads_own() {
+        assert_eq!(guarded(|| Err(Error::Invalid("the SPI is 0"))), -libc::EINVAL);
+        assert_eq!(text(), "the SPI is 0");
+        std::thread::spawn(|| assert_eq!(text(), "")).join().unwrap();
+    }
+}

@@ -92,7 +92,8 @@ impl Client {
     /// Has the application told, once, that its accelerator is gone.
     pub(crate) fn broken(&self) {
         if let Some(on_broken) = self.on_broken.lock().take() {
-            self.root.post(Box::new(Broken(on_broken)));
+            // Whatever else waits, this is not lost.
+            self.root.post(usize::MAX, Box::new(Broken(on_broken)));
         }
     }
 

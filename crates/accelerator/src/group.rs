@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Asynchronous calls of a group that may wait at a time.
-const MAX_IN_FLIGHT: usize = 4096;
+pub(crate) const MAX_IN_FLIGHT: usize = 4096;
 
 /// One SA, or bundle, of a group.
 pub struct SaEntry {
@@ -278,9 +278,9 @@ impl Group {
         self.slot.service.submit(self, lane, work)
     }
 
-    /// Has `work` delivered without being run.
-    pub(crate) fn post(self: &Arc<Self>, work: Box<dyn Work>) {
-        if self.slot.service.start_delivery().is_ok() && self.begin() {
+    /// Has `work` delivered without being run, unless more than `limit` calls are in flight or the group is closed.
+    pub(crate) fn post(self: &Arc<Self>, limit: usize, work: Box<dyn Work>) {
+        if self.slot.service.start_delivery().is_ok() && self.begin(limit) {
             self.mailbox().post(Task { group: self.clone(), work });
         }
     }
@@ -291,14 +291,14 @@ impl Group {
         let Some(hooks) = self.hooks.load_full().or(root) else { return };
         for what in notification::each(events) {
             let notification = Notification { client: self.client, group: self.key, sa, what };
-            self.post(Box::new(Delivery { hooks: hooks.clone(), notification }));
+            self.post(MAX_IN_FLIGHT, Box::new(Delivery { hooks: hooks.clone(), notification }));
         }
     }
 
-    /// Counts a call in flight, unless there are too many or the group is closed.
-    pub(crate) fn begin(&self) -> bool {
+    /// Counts a call in flight, unless there are `limit` or the group is closed.
+    pub(crate) fn begin(&self, limit: usize) -> bool {
         let mut flight = self.flight.lock();
-        let room = !flight.closed && flight.count < MAX_IN_FLIGHT;
+        let room = !flight.closed && flight.count < limit;
         flight.count += usize::from(room);
         room
     }

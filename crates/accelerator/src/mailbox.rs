@@ -37,15 +37,15 @@ pub(crate) struct Mailbox {
 }
 
 thread_local! {
-    /// Whose callbacks this thread is inside of, the innermost last.
-    static INSIDE: RefCell<Vec<Arc<Group>>> = const { RefCell::new(Vec::new()) };
+    /// Whose callbacks this thread is inside of, and the address of the mailbox that each came from; the innermost last.
+    static INSIDE: RefCell<Vec<(Arc<Group>, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Task {
     /// Calls back, on this thread, and counts the task as done; a panic in the work goes no further.
-    fn deliver(self) {
+    fn deliver(self, from: &Mailbox) {
         let Self { group, work } = self;
-        INSIDE.with_borrow_mut(|inside| inside.push(group.clone()));
+        INSIDE.with_borrow_mut(|inside| inside.push((group.clone(), from.address())));
         // The work guards its own callbacks; what unwinds here is a defect that must not end the thread.
         drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.deliver())));
         INSIDE.with_borrow_mut(Vec::pop);
@@ -55,12 +55,7 @@ impl Task {
 
 /// How many callbacks of `group` this thread is inside of.
 pub(crate) fn inside(group: &Arc<Group>) -> usize {
-    INSIDE.with_borrow(|inside| inside.iter().filter(|other| Arc::ptr_eq(other, group)).count())
-}
-
-/// Whether this thread is inside any callback.
-fn is_delivering() -> bool {
-    INSIDE.with_borrow(|inside| !inside.is_empty())
+    INSIDE.with_borrow(|inside| inside.iter().filter(|(other, _)| Arc::ptr_eq(other, group)).count())
 }
 
 impl Mailbox {
@@ -96,6 +91,16 @@ impl Mailbox {
         self.arrived.notify_all();
     }
 
+    /// What tells this mailbox from others; never followed.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Whether this thread is inside a callback from this mailbox, so that nobody else can deliver what waits.
+    fn is_emptied_here(&self) -> bool {
+        INSIDE.with_borrow(|inside| inside.iter().any(|(_, from)| *from == self.address()))
+    }
+
     fn take(&self) -> Option<Task> {
         let mut state = self.state.lock();
         let task = state.waiting.pop_front();
@@ -110,7 +115,7 @@ impl Mailbox {
 
     /// Delivers what waits, at most `limit`; how many were delivered.
     pub(crate) fn deliver(&self, limit: usize) -> usize {
-        (0..limit).map_while(|_| self.take()).map(Task::deliver).count()
+        (0..limit).map_while(|_| self.take()).map(|task| task.deliver(self)).count()
     }
 
     /// Delivers until the mailbox is closed and empty: the life of an accelerator's callback thread.
@@ -129,11 +134,11 @@ impl Mailbox {
     }
 
     /// Waits until nothing of `group` is in flight but the callbacks that this thread is inside of. Who delivers keeps
-    /// delivering: a thread inside a callback, and whoever closes a client in poll mode.
+    /// delivering: a thread inside a callback from here, and whoever closes a client in poll mode.
     pub(crate) fn wait_for(&self, group: &Arc<Group>) {
         let own = inside(group);
         while group.in_flight() > own {
-            if self.signal.is_some() || is_delivering() {
+            if self.signal.is_some() || self.is_emptied_here() {
                 if self.deliver(1) == 0 {
                     // The rest is with a worker, or with another thread's callback.
                     group.wait_until(own);

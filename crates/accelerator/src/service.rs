@@ -8,11 +8,12 @@ use std::{
     thread,
 };
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
     Error, Key,
-    group::Group,
+    group::{Group, MAX_IN_FLIGHT},
     mailbox::{Mailbox, Task},
 };
 
@@ -91,8 +92,15 @@ pub(crate) struct Service {
     deliverer: OnceLock<bool>,
 }
 
+/// Starts a thread in which no signal is delivered: signals are the application's, for its own threads. A thread
+/// inherits the mask of the one that starts it.
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> bool {
-    thread::Builder::new().name(name.to_owned()).spawn(body).is_ok()
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let started = thread::Builder::new().name(name.to_owned()).spawn(body).is_ok();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    started
 }
 
 impl Service {
@@ -140,7 +148,7 @@ impl Service {
         if let Err(error) = self.start_workers().and_then(|()| self.start_delivery()) {
             return Err((error, work));
         }
-        if !group.begin() {
+        if !group.begin(MAX_IN_FLIGHT) {
             return Err((Error::QueueFull, work));
         }
         let queue = match lane {

@@ -96,7 +96,7 @@ impl Outbound {
         self.plan(&route, packets, verdicts, &mut plans);
         let numbers = self.sequence.take(plans.len());
         let ivs = self.ivs.take(numbers.count);
-        let mut payload_bytes = 0;
+        let (mut sent, mut payload_bytes) = (0, 0);
         for (position, plan) in plans.iter().enumerate() {
             if position >= numbers.count {
                 verdicts[plan.index] = Err(self.refused(PacketError::SequenceOverflow));
@@ -109,17 +109,18 @@ impl Outbound {
             };
             match result {
                 Ok(()) => {
+                    sent += 1;
                     payload_bytes += plan.payload_len as u64;
                     verdicts[plan.index] = Ok(plan.total_len);
                 }
                 Err(error) => verdicts[plan.index] = Err(self.refused(error)),
             }
         }
-        self.note(numbers, payload_bytes, events);
+        self.note(numbers, sent, payload_bytes, events);
     }
 
-    fn note(&self, numbers: Numbers, payload_bytes: u64, events: &mut Events) {
-        let (packets, bytes) = self.counters.add(numbers.count as u64, payload_bytes);
+    fn note(&self, numbers: Numbers, sent: u64, payload_bytes: u64, events: &mut Events) {
+        let (packets, bytes) = self.counters.add(sent, payload_bytes);
         let noticed = self.limits.after(packets, bytes, numbers.last());
         events.soft_lifetime = events.soft_lifetime.or(noticed.soft_lifetime);
         events.sequence_periodic = noticed.sequence_periodic.or(events.sequence_periodic);

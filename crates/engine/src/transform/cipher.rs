@@ -113,7 +113,7 @@ impl CipherKey {
         match self {
             Self::Null | Self::CbcDecrypt(_) => super::place(payload, body),
             Self::Des(key) => {
-                encrypt_blocks(CbcEncryptor::<Des>::inner_iv_init(key, block::<8>(iv).into()), payload, body)
+                encrypt_blocks(CbcEncryptor::<Des>::inner_iv_init(key, block::<8>(iv).into()), payload, body);
             }
             Self::TripleDes(key) => {
                 encrypt_blocks(CbcEncryptor::<TdesEde3>::inner_iv_init(key, block::<8>(iv).into()), payload, body);
@@ -136,7 +136,7 @@ impl CipherKey {
             }
             Self::Des(key) => decrypt_blocks(CbcDecryptor::<Des>::inner_iv_init(key, block::<8>(iv).into()), body),
             Self::TripleDes(key) => {
-                decrypt_blocks(CbcDecryptor::<TdesEde3>::inner_iv_init(key, block::<8>(iv).into()), body)
+                decrypt_blocks(CbcDecryptor::<TdesEde3>::inner_iv_init(key, block::<8>(iv).into()), body);
             }
             Self::CbcDecrypt(key) => {
                 with_aes!(AesDecrypt, key, key => decrypt_blocks(CbcDecryptor::inner_iv_init(key, block::<16>(iv).into()), body));

@@ -7,6 +7,8 @@
 mod ccm_mode;
 mod cipher;
 mod integrity;
+#[cfg(test)]
+mod vectors;
 
 use ::cipher::inout::InOutBuf;
 use gipsec_kernels::gcm::GcmKey;
