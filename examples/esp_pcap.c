@@ -140,7 +140,8 @@ static void run_batch(struct g_ipsec_la_handle *accelerator, struct g_ipsec_la_s
     for (uint32_t i = 0; i < good; i++) {
         if (out[i].data->length == 0) failed++;
         else if (out[i].data->length != in[i].data->length ||
-                 memcmp(out[i].data->buffer, in[i].data->buffer, in[i].data->length) != 0) different++;
+                 memcmp(out[i].data->buffer, in[i].data->buffer, in[i].data->length) != 0)
+            different++;
     }
 }
 
@@ -158,8 +159,8 @@ static void print_statistics(struct g_ipsec_la_handle *accelerator, struct g_ips
     struct g_ipsec_la_sa_get_inargs in = {direction, sa, G_IPSEC_LA_SA_GET_EXACT, 1, G_IPSEC_LA_SA_GET_STATISTICS};
     struct g_ipsec_la_sa_get_outargs out = {.stats = &s};
     must("reading statistics", g_ipsec_la_sa_get(accelerator, &in, 0, &out, NULL));
-    printf("  %-8s SA: %llu packets, %llu bytes; refused: invalid %u, bad padding %u, late %u, replayed %u, bad ICV %u, "
-           "crypto %u\n",
+    printf("  %-8s SA: %llu packets, %llu bytes; refused: invalid %u, bad padding %u, late %u, replayed %u, "
+           "bad ICV %u, crypto %u\n",
            direction == G_IPSEC_LA_IPSEC_OUTBOUND ? "outbound" : "inbound", (unsigned long long)s.packets_processed,
            (unsigned long long)s.bytes_processed, s.protocol_violation_errors.invalid_ipsec_pkt,
            s.protocol_violation_errors.invalid_pad_length, s.protocol_violation_errors.anti_replay_late_pkt,
@@ -191,7 +192,8 @@ static void print_tshark_sa(const struct algorithm *a, int transport, int outer6
 
 static void usage(void) {
     fprintf(stderr, "usage: esp_pcap [-a algorithm] [-w esp.pcap] [-t] [-u] [-6] [-k] capture.pcap\n"
-                    "  -t transport mode   -u UDP encapsulation   -6 outer IPv6   -k print the SA for tshark\n  algorithms:");
+                    "  -t transport mode   -u UDP encapsulation   -6 outer IPv6   -k print the SA for tshark\n"
+                    "  algorithms:");
     for (int i = 0; i < ALGORITHMS; i++) fprintf(stderr, " %s", algorithms[i].name);
     fprintf(stderr, "\n");
     exit(2);
@@ -268,7 +270,8 @@ int main(int argc, char **argv) {
     if (more == PCAP_ERROR) pcap_perror(capture, "esp_pcap");
     if (waiting != 0) run_batch(&accelerator, &out_sa, &in_sa, waiting, dump);
 
-    printf("%s, %s%s: %lu IP packets, %lu came back identical, %lu failed, %lu differ; skipped: %lu not IP, %lu cut short\n",
+    printf("%s, %s%s: %lu IP packets, %lu came back identical, %lu failed, %lu differ; skipped: %lu not IP, "
+           "%lu cut short\n",
            a->name, transport ? "transport mode" : outer6 ? "IPv6 tunnel" : "IPv4 tunnel", udp ? " in UDP" : "", taken,
            taken - failed - different, failed, different, not_ip, cut_short);
     if (taken != 0)

@@ -45,13 +45,14 @@
  *
  * Callbacks of asynchronous calls and notifications come from one thread of the
  * library for each accelerator, never from inside the call they answer, and
- * each exactly once. A callback may close its own handle, or any other; but two
- * callbacks that close each other's handles wait for each other. No signal is
- * delivered in the library's threads.
+ * each exactly once. A callback may close its own handle, or any other, whose
+ * remaining callbacks it then calls itself. No signal is delivered in the
+ * library's threads.
  *
  * Packets begin at the IP header. Input segments are read in order; output
  * segments are filled in order: `length` is the room on entry, and the bytes
- * written (0 when unused, and after a failure) on return. Input and output may
+ * written (0 when unused, and when the packet failed) on return. A call that is
+ * refused as a whole (-EBADF, -EAGAIN and the like) leaves them as they were. Input and output may
  * be the very same segments; any other overlap within a packet is -EINVAL, and
  * buffers of different packets of one call must not overlap at all. A packet
  * has at most 1,024 segments.

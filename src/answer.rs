@@ -5,7 +5,7 @@ use std::{ffi::c_void, ptr, sync::Arc};
 use gipsec_accelerator::{Error, Group, Lane, Outcome, Work};
 
 use crate::{
-    guard::caught,
+    guard::{caught, guarded},
     pointers::{Lent, not_null},
     types::{ControlFlags, ResponseArgs, ResponseFn},
     values::{CTRL_FLAG_ASYNC, CTRL_FLAG_NO_RESP_EXPECTED},
@@ -119,11 +119,26 @@ pub(crate) unsafe fn answer<T: Send + 'static, O: Answer<T> + 'static>(
         return group.submit(lane, Box::new(call)).map(|()| 0).map_err(|(error, _)| error);
     }
     let result = caught(compute);
-    if !out.is_null() {
+    if result.is_ok() && !out.is_null() {
         // SAFETY: not NULL, and then valid by this function's contract.
         unsafe { (*out).write(&result) };
     }
     result.map(|_| 0)
+}
+
+/// Runs the body of an exported function with an `out`, which says so, too, when the call is refused.
+///
+/// # Safety
+/// `out` is NULL or valid.
+pub(crate) unsafe fn answered<T, O: Answer<T>>(out: *mut O, body: impl FnOnce() -> Result<i32, Error>) -> i32 {
+    guarded(|| {
+        body().inspect_err(|error| {
+            if !out.is_null() {
+                // SAFETY: not NULL, and then valid by this function's contract.
+                unsafe { (*out).write(&Err(*error)) };
+            }
+        })
+    })
 }
 
 /// `out` of a call whose answer is in it: needed when somebody looks at it.

@@ -216,7 +216,11 @@ unsafe fn process_pieces(job: &Job, process: &mut dyn FnMut(&mut [Buffers<'_>], 
         result.resize(room.min(MAX_BYTES), 0);
         let mut verdict = [Err(PacketError::Crypto)];
         process(&mut [Buffers::Apart { input: packet, output: result }], &mut verdict);
-        let written = verdict[0]?;
+        let Ok(written) = verdict[0] else {
+            // It may be plaintext; the engine has wiped the result.
+            packet.as_mut_slice().zeroize();
+            return verdict[0];
+        };
         let mut left = &result[..written];
         for index in 0..job.output_count as usize {
             // SAFETY: the same; nothing else refers to the pieces now.
@@ -225,7 +229,6 @@ unsafe fn process_pieces(job: &Job, process: &mut dyn FnMut(&mut [Buffers<'_>], 
             piece[..now.len()].copy_from_slice(now);
             left = later;
         }
-        // It may be plaintext.
         packet.as_mut_slice().zeroize();
         result[..written].zeroize();
         Ok(written)

@@ -7,7 +7,7 @@ use gipsec_accelerator::{
 };
 
 use crate::{
-    answer::{Answer, Manner, answer, heard},
+    answer::{Answer, Manner, answer, answered, heard},
     convert::{self, Options},
     errno,
     guard::guarded,
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn g_ipsec_la_capabilities_get(
     out: *mut CapGetOutArgs,
     resp: *mut ResponseArgs,
 ) -> i32 {
-    guarded(|| {
+    let body = || {
         // SAFETY: the header's contract.
         let (handle, resp) = unsafe { (required(handle)?, resp.as_ref()) };
         let group = registry().group(handle.client()?, handle.group()?)?;
@@ -59,7 +59,9 @@ pub unsafe extern "C" fn g_ipsec_la_capabilities_get(
         let asked = group.clone();
         // SAFETY: the same.
         unsafe { answer(&group, Lane::Control, &manner, out, move || Ok(asked.accelerator().capabilities())) }
-    })
+    };
+    // SAFETY: the header's contract.
+    unsafe { answered(out, body) }
 }
 
 /// Registers functions for the notifications of the SAs of this handle's group; with a handle without a group, of all
@@ -162,7 +164,7 @@ pub unsafe extern "C" fn g_ipsec_la_sa_add(
 ) -> i32 {
     let options = Options { window: None, intervals: Intervals::default() };
     // SAFETY: the header's contract.
-    guarded(|| unsafe { add(handle, r#in, options, flags, out, resp) })
+    unsafe { answered(out, || add(handle, r#in, options, flags, out, resp)) }
 }
 
 /// Adds an SA with what an extension says of it.
@@ -209,7 +211,7 @@ pub unsafe extern "C" fn g_ipsec_la_sa_mod(
     out: *mut SaModifyOutArgs,
     resp: ResponseArgs,
 ) -> i32 {
-    guarded(|| {
+    let body = || {
         // SAFETY: the header's contract.
         let (handle, input) = unsafe { (required(handle)?, r#in.as_ref().ok_or(NULL)?) };
         let direction = convert::direction(input.dir)?;
@@ -221,7 +223,9 @@ pub unsafe extern "C" fn g_ipsec_la_sa_mod(
         let owner = group.clone();
         // SAFETY: the same.
         unsafe { answer(&group, Lane::Sa(sa), &manner, out, move || owner.modify_sa(direction, sa, &change)) }
-    })
+    };
+    // SAFETY: the header's contract.
+    unsafe { answered(out, body) }
 }
 
 /// Deletes an SA. Packets that are being processed with it are finished; its keys are zeroised.
@@ -233,7 +237,7 @@ pub unsafe extern "C" fn g_ipsec_la_sa_del(
     out: *mut SaDelOutArgs,
     resp: ResponseArgs,
 ) -> i32 {
-    guarded(|| {
+    let body = || {
         // SAFETY: the header's contract.
         let (handle, input) = unsafe { (required(handle)?, r#in.as_ref().ok_or(NULL)?) };
         let direction = convert::direction(input.dir)?;
@@ -244,7 +248,9 @@ pub unsafe extern "C" fn g_ipsec_la_sa_del(
         let owner = group.clone();
         // SAFETY: the same.
         unsafe { answer(&group, Lane::Sa(sa), &manner, out, move || owner.delete_sa(direction, sa)) }
-    })
+    };
+    // SAFETY: the header's contract.
+    unsafe { answered(out, body) }
 }
 
 /// An answer without outargs.
@@ -329,7 +335,7 @@ pub unsafe extern "C" fn g_ipsec_la_sa_get(
     out: *mut SaGetOutArgs,
     resp: *mut ResponseArgs,
 ) -> i32 {
-    guarded(|| {
+    let body = || {
         // SAFETY: the header's contract.
         let (handle, input, resp) = unsafe { (required(handle)?, r#in.as_ref().ok_or(NULL)?, resp.as_ref()) };
         let direction = convert::direction(input.dir)?;
@@ -364,7 +370,9 @@ pub unsafe extern "C" fn g_ipsec_la_sa_get(
         };
         // SAFETY: the same; the arrays in `out` have `num_sas` entries.
         unsafe { answer(&group, Lane::Control, &manner, out, read) }
-    })
+    };
+    // SAFETY: the header's contract.
+    unsafe { answered(out, body) }
 }
 
 /// Another name of g_ipsec_la_capabilities_get.

@@ -8,6 +8,7 @@ use gipsec_accelerator::{
 };
 
 use crate::{
+    answer::answered,
     api::control::add,
     convert::Options,
     guard::{guarded, last_error},
@@ -67,12 +68,14 @@ pub unsafe extern "C" fn g_ipsec_la_ext_sa_add(
     out: *mut SaAddOutArgs,
     resp: ResponseArgs,
 ) -> i32 {
-    guarded(|| {
+    let body = || {
         // SAFETY: the header's contract.
         let options = unsafe { required(options) }?.read()?;
         // SAFETY: the same.
         unsafe { add(handle, r#in, options, flags, out, resp) }
-    })
+    };
+    // SAFETY: the same.
+    unsafe { answered(out, body) }
 }
 
 /// As g_ipsec_la_multi_packet_encap; a synchronous call also writes each packet's result to `results` (NULL: nowhere).

@@ -5,7 +5,7 @@ use std::ffi::c_char;
 use gipsec_accelerator::{Error, OpenMode, Selection};
 
 use crate::{
-    answer::{Answer, Manner, answer, heard},
+    answer::{Answer, Manner, answer, answered, heard},
     guard::guarded,
     handles::group_words,
     pointers::{Lent, name, not_null, required, text},
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn g_ipsec_la_create_group(
     out: *mut CreateGroupOutArgs,
     resp: ResponseArgs,
 ) -> i32 {
-    guarded(|| {
+    let body = || {
         // SAFETY: the header's contract.
         let (handle, input) = unsafe { (required(handle)?, r#in.as_ref()) };
         let input = input.ok_or(Error::Invalid("a pointer that is needed is NULL"))?;
@@ -103,7 +103,9 @@ pub unsafe extern "C" fn g_ipsec_la_create_group(
         let create = move || Ok(group_words(Some(registry().create_group(client, &identity)?)));
         // SAFETY: the same.
         unsafe { answer(&group, gipsec_accelerator::Lane::Control, &manner, out, create) }
-    })
+    };
+    // SAFETY: the header's contract.
+    unsafe { answered(out, body) }
 }
 
 /// Deletes the group that `handle` names with all of its SAs. Returns when everything pending has been called back.

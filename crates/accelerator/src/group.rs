@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -66,6 +67,19 @@ pub struct Activity {
     pub active: u64,
 }
 
+impl AddAssign for Activity {
+    fn add_assign(&mut self, other: Self) {
+        self.packets_in += other.packets_in;
+        self.bytes_in += other.bytes_in;
+        self.packets_out += other.packets_out;
+        self.bytes_out += other.bytes_out;
+        self.created += other.created;
+        self.deleted += other.deleted;
+        self.modified += other.modified;
+        self.active += other.active;
+    }
+}
+
 impl Activity {
     fn add(&mut self, direction: Direction, statistics: &Statistics) {
         let (packets, bytes) = match direction {
@@ -77,9 +91,12 @@ impl Activity {
     }
 }
 
+/// Calls that were taken and whose callbacks have not returned.
 #[derive(Default)]
 struct Flight {
     count: usize,
+    /// How many of them are inside their callback.
+    landing: usize,
     closed: bool,
 }
 
@@ -278,9 +295,9 @@ impl Group {
         self.slot.service.submit(self, lane, work)
     }
 
-    /// Has `work` delivered without being run, unless more than `limit` calls are in flight or the group is closed.
+    /// Has `work` delivered without being run, unless `limit` calls are in flight or the group is closed.
     pub(crate) fn post(self: &Arc<Self>, limit: usize, work: Box<dyn Work>) {
-        if self.slot.service.start_delivery().is_ok() && self.begin(limit) {
+        if self.slot.service.start_delivery().is_ok() && self.begin(limit).is_ok() {
             self.mailbox().post(Task { group: self.clone(), work });
         }
     }
@@ -296,21 +313,35 @@ impl Group {
     }
 
     /// Counts a call in flight, unless there are `limit` or the group is closed.
-    pub(crate) fn begin(&self, limit: usize) -> bool {
+    pub(crate) fn begin(&self, limit: usize) -> Result<(), Error> {
         let mut flight = self.flight.lock();
-        let room = !flight.closed && flight.count < limit;
-        flight.count += usize::from(room);
-        room
+        if flight.closed {
+            return Err(Error::BadHandle("accelerator or group"));
+        }
+        if flight.count >= limit {
+            return Err(Error::QueueFull);
+        }
+        flight.count += 1;
+        Ok(())
     }
 
-    /// Counts a call as landed.
-    pub(crate) fn finished(&self) {
-        self.flight.lock().count -= 1;
+    /// Counts a call as inside its callback.
+    pub(crate) fn landing(&self) {
+        self.flight.lock().landing += 1;
+    }
+
+    /// Counts a call as done.
+    pub(crate) fn landed(&self) {
+        let mut flight = self.flight.lock();
+        flight.landing -= 1;
+        flight.count -= 1;
         self.landed.notify_all();
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
-        self.flight.lock().count
+    /// How many calls are in flight, and how many of them are inside their callback.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        let flight = self.flight.lock();
+        (flight.count, flight.landing)
     }
 
     /// Waits until at most `count` calls are in flight, or a moment has passed.

@@ -45,12 +45,18 @@ impl Task {
     /// Calls back, on this thread, and counts the task as done; a panic in the work goes no further.
     fn deliver(self, from: &Mailbox) {
         let Self { group, work } = self;
+        group.landing();
         INSIDE.with_borrow_mut(|inside| inside.push((group.clone(), from.address())));
         // The work guards its own callbacks; what unwinds here is a defect that must not end the thread.
         drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.deliver())));
         INSIDE.with_borrow_mut(Vec::pop);
-        group.finished();
+        group.landed();
     }
+}
+
+/// Whether this thread is inside any callback.
+fn is_inside() -> bool {
+    INSIDE.with_borrow(|inside| !inside.is_empty())
 }
 
 /// How many callbacks of `group` this thread is inside of.
@@ -133,18 +139,37 @@ impl Mailbox {
         }
     }
 
-    /// Waits until nothing of `group` is in flight but the callbacks that this thread is inside of. Who delivers keeps
-    /// delivering: a thread inside a callback from here, and whoever closes a client in poll mode.
+    /// Takes the oldest callback of `group`, past those of others.
+    fn take_of(&self, group: &Arc<Group>) -> Option<Task> {
+        let mut state = self.state.lock();
+        let place = state.waiting.iter().position(|task| Arc::ptr_eq(&task.group, group))?;
+        state.waiting.remove(place)
+    }
+
+    /// Waits until nothing of `group` is in flight but the callbacks that this thread is inside of.
+    ///
+    /// Who delivers keeps delivering: a thread inside a callback from here, and whoever closes a client in poll mode. A
+    /// thread inside a callback from elsewhere delivers what is left of `group`, and does not wait for a callback that
+    /// another thread is inside of: that one may be waiting for this one.
     pub(crate) fn wait_for(&self, group: &Arc<Group>) {
         let own = inside(group);
-        while group.in_flight() > own {
-            if self.signal.is_some() || self.is_emptied_here() {
-                if self.deliver(1) == 0 {
-                    // The rest is with a worker, or with another thread's callback.
-                    group.wait_until(own);
-                }
+        loop {
+            let (in_flight, landing) = group.in_flight();
+            if in_flight <= own {
+                return;
+            }
+            let task = if self.signal.is_some() || self.is_emptied_here() {
+                self.take()
+            } else if is_inside() {
+                self.take_of(group)
             } else {
-                group.wait_until(own);
+                None
+            };
+            match task {
+                Some(task) => task.deliver(self),
+                None if is_inside() && in_flight == landing => return,
+                // The rest is with a worker, or inside a callback.
+                None => group.wait_until(own),
             }
         }
     }

@@ -1,8 +1,11 @@
 //! All accelerators and all applications of a process.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering::Relaxed},
+use std::{
+    collections::{HashMap, hash_map},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -130,18 +133,24 @@ impl Registry {
         self.slots.lock().iter().filter(|slot| slot.is_available()).map(|slot| slot.describe()).collect()
     }
 
-    /// What every group of every application does.
+    /// What every group of every application does: a row for each accelerator, application and group (R19). Handles that
+    /// an application opened under one name are one application.
     pub fn active(&self) -> Vec<Active> {
-        let mut rows = Vec::new();
+        let mut rows: Vec<Active> = Vec::new();
+        let mut places: HashMap<(u32, String, String), usize> = HashMap::new();
         for client in self.clients.all() {
+            let accelerator = client.value.slot().describe();
             for (group, activity) in client.value.activities() {
-                rows.push(Active {
-                    accelerator: client.value.slot().describe(),
-                    mode: client.value.mode(),
-                    application: client.value.identity().to_owned(),
-                    group,
-                    activity,
-                });
+                let application = client.value.identity().to_owned();
+                let triple = (accelerator.instance_id, application.clone(), group.clone());
+                match places.entry(triple) {
+                    hash_map::Entry::Occupied(place) => rows[*place.get()].activity += activity,
+                    hash_map::Entry::Vacant(place) => {
+                        place.insert(rows.len());
+                        let (accelerator, mode) = (accelerator.clone(), client.value.mode());
+                        rows.push(Active { accelerator, mode, application, group, activity });
+                    }
+                }
             }
         }
         rows

@@ -145,11 +145,9 @@ impl Service {
         lane: Lane,
         work: Box<dyn Work>,
     ) -> Result<(), (Error, Box<dyn Work>)> {
-        if let Err(error) = self.start_workers().and_then(|()| self.start_delivery()) {
+        let begun = self.start_workers().and_then(|()| self.start_delivery()).and_then(|()| group.begin(MAX_IN_FLIGHT));
+        if let Err(error) = begun {
             return Err((error, work));
-        }
-        if !group.begin(MAX_IN_FLIGHT) {
-            return Err((Error::QueueFull, work));
         }
         let queue = match lane {
             Lane::Control => 0,

@@ -232,3 +232,36 @@ fn the_queue_is_bounded() {
     sender.send(()).unwrap();
     registry.close(client).unwrap();
 }
+
+#[test]
+fn two_callbacks_may_close_each_others_handles() {
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(2, (1, 2))));
+    let both_inside: &'static std::sync::Barrier = Box::leak(Box::new(std::sync::Barrier::new(2)));
+    let (sender, receiver) = mpsc::channel();
+    let clients = ["soft0", "soft1"].map(|name| open(registry, OpenMode::Shared, Some(name)).unwrap());
+    for (own, other) in [(0, 1), (1, 0)] {
+        let sender = sender.clone();
+        let group = registry.group(clients[own], None).unwrap();
+        let close_other = move || {
+            both_inside.wait();
+            sender.send(registry.close(clients[other])).unwrap();
+        };
+        assert!(group.submit(Lane::Control, told(|_| {}, close_other)).is_ok());
+    }
+    for _ in 0..2 {
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ok(()));
+    }
+}
+
+#[test]
+fn handles_of_one_application_share_a_row() {
+    let registry = Registry::new(1, (1, 2));
+    let clients = [(); 2].map(|()| open(&registry, OpenMode::Shared, None).unwrap());
+    let (attributes, keys) = gcm_sa();
+    for client in clients {
+        registry.group(client, None).unwrap().add_sa(attributes.clone(), &keys).unwrap();
+    }
+    let rows = registry.active();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].activity.active, 2);
+}
