@@ -1,0 +1,38 @@
+"""What every conformance test uses, and a summary that says how to repeat a run."""
+
+import pytest
+
+import gipsec
+import traffic
+
+
+@pytest.fixture(scope="session")
+def accelerator():
+    with gipsec.Accelerator() as opened:
+        yield opened
+
+
+def pytest_report_header():
+    return f"libgipsec: {gipsec.LIBRARY}; repeat this run with GIPSEC_SEED={traffic.SEED}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed:
+        report.sections.append(("seed", f"GIPSEC_SEED={traffic.SEED}"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What ran, by file, and why anything did not."""
+    counts = {}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            counts.setdefault(report.nodeid.split("::")[0].rsplit("/", 1)[-1], {}).setdefault(outcome, []).append(report)
+    terminalreporter.section("conformance")
+    for file, outcomes in sorted(counts.items()):
+        line = ", ".join(f"{len(reports)} {outcome}" for outcome, reports in outcomes.items())
+        terminalreporter.write_line(f"{file}: {line}")
+        for report in outcomes.get("skipped", []):
+            terminalreporter.write_line(f"    {report.nodeid.split('::')[1]}: {report.longrepr[2]}")
+    terminalreporter.write_line(f"GIPSEC_SEED={traffic.SEED}")
