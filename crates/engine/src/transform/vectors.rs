@@ -171,13 +171,13 @@ fn esp_packets() {
         let mut sealed = packet.clone();
         sealed[body.clone()].copy_from_slice(&plaintext);
         sealed[body.end..].fill(0xee);
-        outbound.seal(None, &mut sealed, high);
+        outbound.seal(&mut [Seal { payload: None, packet: &mut sealed, high }]);
         assert_eq!(sealed, packet, "{}", vector.source);
         // The payload apart, its trailer in place.
         let payload = &plaintext[..esp::Trailer::parse(&plaintext).unwrap().payload_len];
         sealed[body.clone()].copy_from_slice(&plaintext);
         sealed[body.start..body.start + payload.len()].fill(0xee);
-        outbound.seal(Some(payload), &mut sealed, high);
+        outbound.seal(&mut [Seal { payload: Some(payload), packet: &mut sealed, high }]);
         assert_eq!(sealed, packet, "{}", vector.source);
 
         let mut opened = vec![0; plaintext.len()];

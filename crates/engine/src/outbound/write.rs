@@ -1,0 +1,188 @@
+//! Packets written: headers, sequence numbers and IVs for the whole batch, then the transform over all of it.
+
+use arrayvec::ArrayVec;
+use gipsec_wire::{
+    Malformed, ah, esp,
+    ip::{self, Family},
+    mutable,
+    outer::{Ports, Template, Variable},
+    protocol, udp,
+};
+
+use super::{
+    Outbound, halves,
+    plan::{MAX_HEADERS, Plan},
+};
+use crate::{
+    Buffers, PacketError, Protocol, Verdict, batch::MAX_BATCH, iv, route::Route, sequence::Numbers, transform::Seal,
+    tunnel,
+};
+
+/// A batch that has its sequence numbers: the first of them is the first plan's, and so on; IVs likewise.
+pub(super) struct Batch<'a> {
+    pub sa: &'a Outbound,
+    pub route: &'a Route,
+    pub plans: &'a [Plan],
+    pub numbers: Numbers,
+    pub ivs: &'a iv::Batch,
+}
+
+impl Batch<'_> {
+    /// Each plan with its place in the batch, its sequence number, and its packet.
+    fn each<'p, 'b>(
+        &self,
+        packets: &'p mut [Buffers<'b>],
+    ) -> impl Iterator<Item = (usize, &Plan, u64, &'p mut Buffers<'b>)> {
+        let mut packets = packets.iter_mut().enumerate();
+        self.plans.iter().enumerate().filter_map(move |(position, plan)| {
+            // Plans are in the order of their packets.
+            let (_, packet) = packets.find(|(index, _)| *index == plan.index)?;
+            Some((position, plan, self.numbers.before + 1 + position as u64, packet))
+        })
+    }
+
+    /// RFC 4303 section 3.3.
+    pub(super) fn write_esp(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
+        let transform = &self.sa.transform;
+        let mut seals: ArrayVec<Seal<'_>, MAX_BATCH> = ArrayVec::new();
+        for (position, plan, number, packet) in self.each(packets) {
+            let (payload, output) = plan.split(packet);
+            self.write_outer(plan, number, output);
+            let (low, high) = halves(number);
+            let trailer_end = plan.total_len - transform.icv_len;
+            esp::write_trailer(&mut output[plan.body_start + plan.payload_len..trailer_end], plan.next_header);
+            let packet = &mut output[plan.ipsec_start..];
+            if let Some(head) = packet.first_chunk_mut() {
+                esp::Header { spi: self.sa.attributes.spi.get(), sequence: low }.write(head);
+            }
+            self.ivs.write(position, &mut packet[esp::HEADER..plan.body_start - plan.ipsec_start]);
+            let high = self.sa.attributes.extended_sequence.then_some(high);
+            let seal = Seal { payload, packet, high };
+            if transform.works_abreast() {
+                seals.push(seal);
+            } else {
+                transform.seal_one(seal);
+            }
+            verdicts[plan.index] = Ok(plan.total_len);
+        }
+        transform.seal(&mut seals);
+        drop(seals);
+        if self.route.udp.is_some() {
+            self.finish_udp(packets);
+        }
+    }
+
+    /// Over IPv6 the UDP checksum covers the finished packet.
+    #[cold]
+    fn finish_udp(&self, packets: &mut [Buffers<'_>]) {
+        for (_, plan, _, packet) in self.each(packets).filter(|(_, plan, ..)| self.family(plan) == Family::V6) {
+            udp::fill_checksum(plan.output(packet), plan.ipsec_start - udp::HEADER);
+        }
+    }
+
+    /// Family of the header in front of ESP or AH.
+    fn family(&self, plan: &Plan) -> Family {
+        self.route.template.as_ref().map_or(plan.header.family(), Template::family)
+    }
+
+    /// RFC 4302 section 3.3.
+    pub(super) fn write_ah(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
+        for (position, plan, number, packet) in self.each(packets) {
+            verdicts[plan.index] = match self.write_ah_packet(position, plan, number, packet) {
+                Ok(()) => Ok(plan.total_len),
+                Err(error) => Err(self.sa.refused(error)),
+            };
+        }
+    }
+
+    fn write_ah_packet(
+        &self,
+        position: usize,
+        plan: &Plan,
+        number: u64,
+        packet: &mut Buffers<'_>,
+    ) -> Result<(), PacketError> {
+        let transform = &self.sa.transform;
+        let (payload, output) = plan.split(packet);
+        if let Some(payload) = payload {
+            output[plan.body_start..].copy_from_slice(payload);
+        }
+        self.write_outer(plan, number, output);
+        let (low, high) = halves(number);
+        let (front, rest) = output.split_at_mut(plan.ipsec_start);
+        let (header, body) = rest.split_at_mut(plan.body_start - plan.ipsec_start);
+        header.fill(0);
+        let iv_end = ah::HEADER + transform.iv.len();
+        let fixed = ah::Header {
+            next_header: plan.next_header,
+            len: header.len(),
+            spi: self.sa.attributes.spi.get(),
+            sequence: low,
+        };
+        if let Some(head) = header.first_chunk_mut() {
+            fixed.write(head);
+        }
+        self.ivs.write(position, &mut header[ah::HEADER..iv_end]);
+        let high_bytes = high.to_be_bytes();
+        let covered = if self.sa.attributes.extended_sequence { &high_bytes[..] } else { &[] };
+        let tag = with_cleared(front, self.family(plan), |cleared| {
+            transform.authenticate(&header[ah::HEADER..iv_end], &[cleared, header, body, covered])
+        });
+        match tag {
+            Ok(tag) => {
+                header[iv_end..iv_end + transform.icv_len].copy_from_slice(&tag[..transform.icv_len]);
+                Ok(())
+            }
+            Err(error) => {
+                output.fill(0);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes what stands before ESP or AH.
+    fn write_outer(&self, plan: &Plan, number: u64, output: &mut [u8]) {
+        match (&self.route.template, plan.upper) {
+            (Some(template), _) => {
+                let variable = Variable {
+                    traffic_class: tunnel::traffic_class(&self.sa.rules, &plan.header),
+                    dont_fragment: tunnel::dont_fragment(&self.sa.rules, &plan.header),
+                    // Differs from packet to packet, as RFC 6864 asks where fragmentation is allowed.
+                    identification: low16(number),
+                    total_len: plan.total_len,
+                };
+                template.write(output, &variable);
+            }
+            (None, Some(upper)) => {
+                let (protocol, ports) = match (self.sa.attributes.protocol, self.route.udp) {
+                    (Protocol::Ah, _) => (protocol::AH, None),
+                    (Protocol::Esp, None) => (protocol::ESP, None),
+                    (Protocol::Esp, Some(ports)) => (protocol::UDP, Some(ports)),
+                };
+                ip::rewrite(output, &plan.header, upper.protocol_at, protocol, plan.total_len);
+                if let Some(Ports { source, destination }) = ports
+                    && let Some(header) = output[upper.offset..].first_chunk_mut()
+                {
+                    udp::write(header, source, destination, plan.total_len - upper.offset);
+                }
+            }
+            (None, None) => {} // not reached: without a template there is a plan for transport mode
+        }
+    }
+}
+
+/// Calls `work` with a copy of the headers in front of AH whose mutable fields are cleared.
+pub(crate) fn with_cleared<R>(headers: &[u8], family: Family, work: impl FnOnce(&[u8]) -> R) -> Result<R, PacketError> {
+    let mut copy = [0; MAX_HEADERS];
+    let copy = copy.get_mut(..headers.len()).ok_or(Malformed::BadExtension)?;
+    copy.copy_from_slice(headers);
+    mutable::clear(copy, family)?;
+    Ok(work(copy))
+}
+
+/// The lowest 16 bits of a sequence number.
+#[inline]
+fn low16(number: u64) -> u16 {
+    let [.., high, low] = number.to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
