@@ -38,7 +38,16 @@ fn main() {
     write_header(
         "g_ipsec_la.h",
         "G_IPSEC_LA_H",
-        &["src/types.rs", "src/api/management.rs", "src/api/control.rs", "src/api/packets.rs"],
+        &[
+            "src/types/handles.rs",
+            "src/types/management.rs",
+            "src/types/notifications.rs",
+            "src/types/sa.rs",
+            "src/types/packets.rs",
+            "src/api/management.rs",
+            "src/api/control.rs",
+            "src/api/packets.rs",
+        ],
         &text("src/header/contract.txt"),
         &text("src/header/spec_types.h"),
         &["stdint.h"],
