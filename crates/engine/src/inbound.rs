@@ -1,11 +1,14 @@
 //! Inbound SAs: decapsulation, in the order of RFC 4303 section 3.4 and RFC 4302 section 3.4. Nothing of a packet is
 //! believed before its ICV matched, and a packet that is refused leaves no plaintext behind.
 
+mod ah;
+
 use std::ops::Range;
 
 use arc_swap::ArcSwap;
+use arrayvec::ArrayVec;
 use gipsec_wire::{
-    Malformed, ah, esp,
+    Malformed, esp,
     ip::{self, Family, Header, Upper},
     protocol, udp,
 };
@@ -13,13 +16,14 @@ use gipsec_wire::{
 use crate::{
     Attributes, Buffers, Change, Direction, Events, InboundRules, Keys, Mode, PacketError, Protocol, Rules, SaError,
     Statistics, Verdict,
+    batch::MAX_BATCH,
     counters::Counters,
     lifetime::Limits,
-    outbound::{halves, with_cleared},
+    outbound::halves,
     replay::Replay,
     route::Route,
     scratch,
-    transform::{Transform, matches},
+    transform::{NO_TAG, Tag, Transform, Unverified},
     tunnel,
 };
 
@@ -42,6 +46,24 @@ struct Located {
     ipsec: Range<usize>,
 }
 
+/// An ESP packet that deserves a look at its ICV.
+struct Admitted {
+    located: Located,
+    sequence: u64,
+    /// The high half of the sequence number under ESN.
+    high: Option<u32>,
+    /// Bytes that are encrypted.
+    body_len: usize,
+}
+
+/// What a batch has come to so far.
+struct Tally {
+    accepted: u64,
+    payload_bytes: u64,
+    /// Payload bytes that the SA's lifetime leaves.
+    left: u64,
+}
+
 /// What an authentic payload is.
 #[derive(Clone, Copy)]
 struct Content {
@@ -59,9 +81,6 @@ impl Content {
         self.next_header == protocol::NO_NEXT_HEADER
     }
 }
-
-/// The longest authentication header that is looked at: the longest ICV, an IV, and padding.
-const MAX_AH: usize = 128;
 
 /// Bytes written, and payload bytes among them.
 type Delivered = (usize, usize);
@@ -87,35 +106,76 @@ impl Inbound {
     /// Decapsulates `packets` in order; `verdicts`, as many, say what became of each. Returns what is worth telling.
     pub fn decapsulate(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
         let route = self.route.load();
-        let (mut accepted, mut payload_bytes) = (0, 0);
-        let mut left = self.limits.left(&self.counters);
-        for (packet, verdict) in packets.iter_mut().zip(verdicts) {
-            *verdict = match self.decapsulate_one(&route, packet, left) {
-                Ok((written, payload_len)) => {
-                    accepted += 1;
-                    payload_bytes += payload_len as u64;
-                    left = left.saturating_sub(payload_len as u64);
-                    Ok(written)
+        let mut tally = Tally { accepted: 0, payload_bytes: 0, left: self.limits.left(&self.counters) };
+        for (packets, verdicts) in packets.chunks_mut(MAX_BATCH).zip(verdicts.chunks_mut(MAX_BATCH)) {
+            if packets.len() > 1 && self.attributes.protocol == Protocol::Esp && self.transform.verifies_abreast() {
+                self.decapsulate_abreast(&route, packets, verdicts, &mut tally);
+            } else {
+                for (packet, verdict) in packets.iter_mut().zip(verdicts) {
+                    *verdict = self.settle(&mut tally, || self.decapsulate_one(&route, packet));
                 }
-                Err(error) => {
-                    self.counters.refuse(error);
-                    Err(error)
-                }
-            };
+            }
         }
-        let (packets, bytes) = self.counters.add(accepted, payload_bytes);
+        let (packets, bytes) = self.counters.add(tally.accepted, tally.payload_bytes);
         self.limits.after(packets, bytes, self.replay.top())
     }
 
+    /// Opens a packet, unless the lifetime is over, and counts what became of it.
     #[inline]
-    fn decapsulate_one(&self, route: &Route, packet: &mut Buffers<'_>, left: u64) -> Result<Delivered, PacketError> {
-        if left == 0 {
-            return Err(PacketError::LifetimeExpired);
+    fn settle(&self, tally: &mut Tally, open: impl FnOnce() -> Result<Delivered, PacketError>) -> Verdict {
+        let result = if tally.left == 0 { Err(PacketError::LifetimeExpired) } else { open() };
+        match result {
+            Ok((written, payload_len)) => {
+                tally.accepted += 1;
+                tally.payload_bytes += payload_len as u64;
+                tally.left = tally.left.saturating_sub(payload_len as u64);
+                Ok(written)
+            }
+            Err(error) => {
+                self.counters.refuse(error);
+                Err(error)
+            }
         }
+    }
+
+    #[inline]
+    fn decapsulate_one(&self, route: &Route, packet: &mut Buffers<'_>) -> Result<Delivered, PacketError> {
         let located = self.locate(route, packet.input())?;
         match self.attributes.protocol {
-            Protocol::Esp => self.open_esp(route, &located, packet),
+            Protocol::Esp => {
+                let admitted = self.admit_esp(located, packet.input())?;
+                self.open_esp(route, &admitted, packet, None)
+            }
             Protocol::Ah => self.open_ah(route, &located, packet),
+        }
+    }
+
+    /// First the ICVs of all packets side by side, then each packet. A packet that stands twice in the batch is admitted
+    /// twice and accepted once.
+    fn decapsulate_abreast(
+        &self,
+        route: &Route,
+        packets: &mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        tally: &mut Tally,
+    ) {
+        let mut admitted: ArrayVec<Result<Admitted, PacketError>, MAX_BATCH> = ArrayVec::new();
+        let mut tags = [NO_TAG; MAX_BATCH];
+        let mut unverified: ArrayVec<Unverified<'_>, MAX_BATCH> = ArrayVec::new();
+        for packet in packets.iter() {
+            let input = packet.input();
+            let admission = self.locate(route, input).and_then(|located| self.admit_esp(located, input));
+            if let Ok(Admitted { located, high, .. }) = &admission {
+                unverified.push(Unverified { packet: &input[located.ipsec.clone()], high: *high });
+            }
+            admitted.push(admission);
+        }
+        self.transform.expect(&unverified, &mut tags);
+        drop(unverified);
+        let mut tags = tags.iter();
+        for ((packet, verdict), admission) in packets.iter_mut().zip(verdicts).zip(admitted) {
+            let tag = if admission.is_ok() { tags.next() } else { None };
+            *verdict = self.settle(tally, || self.open_esp(route, &admission?, packet, tag));
         }
     }
 
@@ -136,8 +196,10 @@ impl Inbound {
         Ok(Located { header, upper, ipsec })
     }
 
-    fn open_esp(&self, route: &Route, located: &Located, packet: &mut Buffers<'_>) -> Result<Delivered, PacketError> {
-        let ipsec = &packet.input()[located.ipsec.clone()];
+    /// What can be checked of an ESP packet before its ICV.
+    #[inline]
+    fn admit_esp(&self, located: Located, input: &[u8]) -> Result<Admitted, PacketError> {
+        let ipsec = &input[located.ipsec.clone()];
         let head = esp::Header::parse(ipsec)?;
         if head.spi != self.attributes.spi.get() {
             return Err(PacketError::OtherSpi);
@@ -149,13 +211,26 @@ impl Inbound {
         }
         let sequence = self.replay.check(head.sequence)?;
         let high = self.attributes.extended_sequence.then_some(halves(sequence).1);
+        Ok(Admitted { located, sequence, high, body_len })
+    }
+
+    /// Opens an admitted packet; `tag` is the ICV it should have, where that is known already.
+    #[inline]
+    fn open_esp(
+        &self,
+        route: &Route,
+        admitted: &Admitted,
+        packet: &mut Buffers<'_>,
+        tag: Option<&Tag>,
+    ) -> Result<Delivered, PacketError> {
+        let Admitted { ref located, sequence, high, body_len } = *admitted;
         let kept = self.kept_headers(route, located);
         let capacity = packet.capacity();
         match packet {
             Buffers::Apart { input, output } if kept + body_len <= capacity => {
                 let ipsec = &input[located.ipsec.clone()];
                 let plaintext = &mut output[kept..kept + body_len];
-                self.transform.open(ipsec, high, plaintext)?;
+                self.transform.open(ipsec, high, plaintext, tag)?;
                 let content = self.accept(route, located, plaintext, capacity - kept, sequence)?;
                 if content.is_dummy() {
                     return Ok((0, 0));
@@ -166,7 +241,7 @@ impl Inbound {
             Buffers::Apart { input, output } => {
                 let ipsec = &input[located.ipsec.clone()];
                 let content = scratch::with(body_len, |plaintext| {
-                    self.transform.open(ipsec, high, plaintext)?;
+                    self.transform.open(ipsec, high, plaintext, tag)?;
                     let room = capacity.checked_sub(kept).ok_or(PacketError::NoRoom)?;
                     let content = self.accept(route, located, plaintext, room, sequence)?;
                     output[kept..kept + content.len].copy_from_slice(&plaintext[..content.len]);
@@ -180,7 +255,7 @@ impl Inbound {
             }
             Buffers::InPlace { buffer, .. } => {
                 let body_start = located.ipsec.start + esp::HEADER + self.transform.iv.len();
-                self.transform.open_in_place(&mut buffer[located.ipsec.clone()], high)?;
+                self.transform.open_in_place(&mut buffer[located.ipsec.clone()], high, tag)?;
                 let plaintext = &mut buffer[body_start..body_start + body_len];
                 let room = capacity.saturating_sub(kept);
                 let content = self.accept(route, located, plaintext, room, sequence)?;
@@ -270,68 +345,6 @@ impl Inbound {
             tunnel::set_traffic_class(output, traffic_class);
         }
         (written, content.len)
-    }
-
-    fn open_ah(&self, route: &Route, located: &Located, packet: &mut Buffers<'_>) -> Result<Delivered, PacketError> {
-        let input = packet.input();
-        let ipsec = &input[located.ipsec.clone()];
-        let head = ah::Header::parse(ipsec)?;
-        if head.spi != self.attributes.spi.get() {
-            return Err(PacketError::OtherSpi);
-        }
-        let iv_end = ah::HEADER + self.transform.iv.len();
-        let icv_end = iv_end + self.transform.icv_len;
-        // Peers that align the header of IPv4 to 8 bytes have padding after the ICV; no peer has 8 bytes of it.
-        if head.len < icv_end || head.len >= icv_end + 8 {
-            return Err(Malformed::BadLength.into());
-        }
-        let sequence = self.replay.check(head.sequence)?;
-        self.verify_ah(located, input, iv_end..icv_end, head.len, sequence)?;
-
-        let kept = self.kept_headers(route, located);
-        let payload = located.ipsec.start + head.len..located.ipsec.end;
-        let content = self.examine(route, located, &input[payload.clone()], head.next_header)?;
-        if kept + content.len > packet.capacity() {
-            return Err(PacketError::NoRoom);
-        }
-        self.replay.accept(sequence)?;
-        let payload = payload.start..payload.start + content.len;
-        let output = match packet {
-            Buffers::Apart { input, output } => {
-                output[..kept].copy_from_slice(&input[..kept]);
-                output[kept..kept + content.len].copy_from_slice(&input[payload]);
-                &mut **output
-            }
-            Buffers::InPlace { buffer, .. } => {
-                buffer.copy_within(payload, kept);
-                &mut **buffer
-            }
-        };
-        Ok(Self::deliver(located, kept, content, output))
-    }
-
-    /// RFC 4302 section 3.4.4: the headers with their mutable fields cleared, AH with a zero ICV, the payload, and under
-    /// ESN the high half of the sequence number.
-    fn verify_ah(
-        &self,
-        located: &Located,
-        input: &[u8],
-        icv: Range<usize>,
-        head_len: usize,
-        sequence: u64,
-    ) -> Result<(), PacketError> {
-        let (front, rest) = input[..located.ipsec.end].split_at(located.ipsec.start);
-        let (header, payload) = rest.split_at(head_len);
-        let mut zeroed = [0; MAX_AH];
-        let zeroed = zeroed.get_mut(..head_len).ok_or(Malformed::BadLength)?;
-        zeroed.copy_from_slice(header);
-        zeroed[icv.clone()].fill(0);
-        let high = halves(sequence).1.to_be_bytes();
-        let covered = if self.attributes.extended_sequence { &high[..] } else { &[] };
-        let expected = with_cleared(front, located.header.family(), |cleared| {
-            self.transform.authenticate(&header[ah::HEADER..icv.start], &[cleared, zeroed, payload, covered])
-        })?;
-        Ok(matches(&expected[..icv.len()], &header[icv])?)
     }
 
     /// Changes the SA (R31).

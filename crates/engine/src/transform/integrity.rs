@@ -10,8 +10,11 @@ use zeroize::Zeroize;
 
 use crate::{Integrity, SaError};
 
-/// The longest full-length tag, in bytes.
-pub(super) const MAX_TAG: usize = 64;
+/// A full-length tag of any algorithm, in its first bytes.
+pub(crate) type Tag = [u8; 64];
+
+/// A tag that nothing has been written to.
+pub(crate) const NO_TAG: Tag = [0; 64];
 
 /// ICV length in bytes: the usual one, or one that R18 allows.
 pub(super) fn icv_len(integrity: Integrity, asked: Option<usize>) -> Result<usize, SaError> {
@@ -73,10 +76,15 @@ impl IntegrityKey {
         .ok_or(SaError::Invalid("the integrity key's length does not fit the algorithm"))
     }
 
+    /// Whether tags that are computed together take less time than one by one.
+    pub(super) fn works_abreast(&self) -> bool {
+        matches!(self, Self::Sha1(_) | Self::Sha256(_))
+    }
+
     /// The full tag over `parts` in order, in its first bytes.
-    pub(super) fn compute(&self, parts: &[&[u8]]) -> [u8; MAX_TAG] {
+    pub(super) fn compute(&self, parts: &[&[u8]]) -> Tag {
         match self {
-            Self::None => [0; MAX_TAG],
+            Self::None => NO_TAG,
             Self::Md5(key) => hmac(key, parts),
             Self::Sha1(key) => hmac(key, parts),
             Self::Sha256(key) => hmac(key.as_ref(), parts),
@@ -87,13 +95,13 @@ impl IntegrityKey {
     }
 }
 
-fn hmac<M: Mac + Clone>(key: &M, parts: &[&[u8]]) -> [u8; MAX_TAG] {
+fn hmac<M: Mac + Clone>(key: &M, parts: &[&[u8]]) -> Tag {
     let mut mac = key.clone();
     for part in parts {
         mac.update(part);
     }
     let full = mac.finalize().into_bytes();
-    let mut tag = [0; MAX_TAG];
+    let mut tag = NO_TAG;
     tag[..full.len()].copy_from_slice(&full);
     tag
 }
@@ -123,7 +131,7 @@ impl Xcbc {
         derived
     }
 
-    fn compute(&self, parts: &[&[u8]]) -> [u8; MAX_TAG] {
+    fn compute(&self, parts: &[&[u8]]) -> Tag {
         let mut state = AesBlock::default();
         // How much of `state` the present block has been mixed into; a full block waits, since it may be the last.
         let mut filled = 0;
@@ -152,7 +160,7 @@ impl Xcbc {
             *mixed ^= byte;
         }
         self.k1.encrypt_block(&mut state);
-        let mut tag = [0; MAX_TAG];
+        let mut tag = NO_TAG;
         tag[..16].copy_from_slice(&state);
         tag
     }

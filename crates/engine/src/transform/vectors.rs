@@ -181,9 +181,9 @@ fn esp_packets() {
         assert_eq!(sealed, packet, "{}", vector.source);
 
         let mut opened = vec![0; plaintext.len()];
-        assert_eq!(inbound.open(&packet, high, &mut opened), Ok(()), "{}", vector.source);
+        assert_eq!(inbound.open(&packet, high, &mut opened, None), Ok(()), "{}", vector.source);
         assert_eq!(opened, plaintext);
-        assert_eq!(inbound.open_in_place(&mut sealed, high), Ok(()), "{}", vector.source);
+        assert_eq!(inbound.open_in_place(&mut sealed, high, None), Ok(()), "{}", vector.source);
         assert_eq!(sealed[body.clone()], plaintext);
 
         if outbound.icv_len > 0 {
@@ -191,10 +191,10 @@ fn esp_packets() {
                 let mut changed = packet.clone();
                 changed[at] ^= 0x80;
                 opened.fill(0xee);
-                assert_eq!(inbound.open(&changed, high, &mut opened), Err(Forged), "{} {at}", vector.source);
+                assert_eq!(inbound.open(&changed, high, &mut opened, None), Err(Forged), "{} {at}", vector.source);
                 assert!(opened.iter().all(|byte| *byte == 0xee) || opened.iter().all(|byte| *byte == 0));
             }
-            assert_eq!(inbound.open(&packet, high.map(|high| high ^ 1), &mut opened).is_err(), high.is_some());
+            assert_eq!(inbound.open(&packet, high.map(|high| high ^ 1), &mut opened, None).is_err(), high.is_some());
         }
     }
 }
