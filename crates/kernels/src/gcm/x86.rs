@@ -13,8 +13,9 @@ mod tables;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use self::tables::{KeyLength, Tables};
+use self::tables::Tables;
 use super::{NONCE_LEN, TAG_LEN};
+use crate::aes_keys::KeyLength;
 
 /// The vector registers that a kernel instance works with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,8 @@
 //! What the tests share: reproducible data and the backends to test.
 
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) mod pages;
+
 use gipsec_kernels::gcm::{Backend, GcmKey};
 
 /// A small reproducible generator (xorshift64*).

@@ -1,11 +1,12 @@
 //! What a key expands to: the AES round keys and the powers of the hash key.
 
-use core::arch::x86_64::{__m128i, _mm_aeskeygenassist_si128, _mm_cvtsi128_si32, _mm_set1_epi32, _mm_setzero_si128};
+use core::arch::x86_64::{__m128i, _mm_setzero_si128};
 
 use zeroize::Zeroize;
 
 use super::block::{load_block, store_block, swap_block_bytes};
 use super::{VectorWidth, bits128};
+use crate::aes_keys::{KeyLength, MAX_ROUND_KEYS, expand_round_keys};
 
 /// The highest power of the hash key in the table: what the longest run of
 /// blocks that is hashed with a single reduction needs.
@@ -13,26 +14,6 @@ pub(super) const MAX_POWER: usize = 21;
 
 /// Zero entries after H^1, so that vectors may be read past it.
 const ZERO_POWERS: usize = 3;
-
-/// The AES key lengths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyLength {
-    Bits128,
-    Bits192,
-    Bits256,
-}
-
-impl KeyLength {
-    /// The length of `key`, if AES has it.
-    pub(super) fn of(key: &[u8]) -> Option<Self> {
-        match key.len() {
-            16 => Some(Self::Bits128),
-            24 => Some(Self::Bits192),
-            32 => Some(Self::Bits256),
-            _ => None,
-        }
-    }
-}
 
 /// The expanded key.
 ///
@@ -44,7 +25,7 @@ impl KeyLength {
 #[derive(Zeroize)]
 #[repr(C, align(64))]
 pub(super) struct Tables {
-    round_keys: [[u8; 16]; 15],
+    round_keys: [[u8; 16]; MAX_ROUND_KEYS],
     powers: [[u8; 16]; MAX_POWER + ZERO_POWERS],
     // Stored here because the alignment leaves room for it.
     #[zeroize(skip)]
@@ -57,8 +38,9 @@ impl Tables {
     /// Expands `key`, which has length `length`, for kernels of `width`.
     #[target_feature(enable = "aes,pclmulqdq,avx")]
     pub(super) fn new(key: &[u8], length: KeyLength, width: VectorWidth) -> Self {
-        let mut tables = Self { round_keys: [[0; 16]; 15], powers: [[0; 16]; MAX_POWER + ZERO_POWERS], length, width };
-        tables.expand_round_keys(key);
+        let mut tables =
+            Self { round_keys: [[0; 16]; MAX_ROUND_KEYS], powers: [[0; 16]; MAX_POWER + ZERO_POWERS], length, width };
+        expand_round_keys(&mut tables.round_keys, key);
         let zero = _mm_setzero_si128();
         let hash_key = match length {
             KeyLength::Bits128 => bits128::encrypt_block::<11>(&tables, zero),
@@ -72,29 +54,6 @@ impl Tables {
             power = bits128::multiply(power, first);
         }
         tables
-    }
-
-    /// FIPS 197, section 5.2.
-    #[target_feature(enable = "aes,pclmulqdq,avx")]
-    fn expand_round_keys(&mut self, key: &[u8]) {
-        let key_words = key.len() / 4;
-        let (words, _) = self.round_keys.as_flattened_mut().as_chunks_mut::<4>();
-        for (word, key_word) in words.iter_mut().zip(key.as_chunks::<4>().0) {
-            *word = *key_word;
-        }
-        let mut round_constant = 1_u32;
-        let used = 4 * (key_words + 7);
-        for index in key_words..used {
-            let mut word = u32::from_le_bytes(words[index - 1]);
-            if index % key_words == 0 {
-                word = substitute(word).rotate_right(8) ^ round_constant;
-                round_constant = (round_constant << 1) ^ ((round_constant >> 7) * 0x11b);
-            } else if key_words > 6 && index % key_words == 4 {
-                word = substitute(word);
-            }
-            word ^= u32::from_le_bytes(words[index - key_words]);
-            words[index] = word.to_le_bytes();
-        }
     }
 
     /// The length of the key.
@@ -123,14 +82,6 @@ impl Tables {
         debug_assert!((1..=MAX_POWER).contains(&exponent));
         self.powers.as_ptr().wrapping_add(MAX_POWER - exponent).cast()
     }
-}
-
-/// The AES S-box on each byte of a word.
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,avx")]
-fn substitute(word: u32) -> u32 {
-    let word = _mm_set1_epi32(word.cast_signed());
-    _mm_cvtsi128_si32(_mm_aeskeygenassist_si128::<0>(word)).cast_unsigned()
 }
 
 /// Multiplies a byte-reversed field element by x, without branches.
