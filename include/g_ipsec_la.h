@@ -20,7 +20,8 @@
  *   -EBUSY       mode conflict at open
  *   -ENOTSUP     the accelerator lacks that protocol, algorithm or feature
  *   -ENOSPC      a table is full
- *   -EAGAIN      the queue is full: nothing was taken, call again
+ *   -EAGAIN      the queue is full, or the system gave no thread: nothing was
+ *                taken, call again
  *   -EMSGSIZE    the output does not fit (nothing is written) or exceeds 65,535 bytes
  *   -EPROTO      not an IP packet, truncated, a fragment, wrong SPI or protocol
  *   -EILSEQ      decrypted well, but the padding is wrong
@@ -46,14 +47,16 @@
  * Callbacks of asynchronous calls and notifications come from one thread of the
  * library for each accelerator, never from inside the call they answer, and
  * each exactly once. A callback may close its own handle, or any other, whose
- * remaining callbacks it then calls itself. No signal is delivered in the
- * library's threads.
+ * remaining callbacks it then calls itself; it does not wait for one that another
+ * thread is inside of. No signal is delivered in the library's threads.
  *
  * Packets begin at the IP header. Input segments are read in order; output
  * segments are filled in order: `length` is the room on entry, and the bytes
  * written (0 when unused, and when the packet failed) on return. A call that is
  * refused as a whole (-EBADF, -EAGAIN and the like) leaves them as they were. Input and output may
- * be the very same segments; any other overlap within a packet is -EINVAL, and
+ * be the very same buffers, each described by a g_ipsec_la_data of its own (a
+ * packet that is forged may then be overwritten with zeros); any other overlap
+ * within a packet is -EINVAL, and
  * buffers of different packets of one call must not overlap at all. A packet
  * has at most 1,024 segments.
  *

@@ -14,11 +14,11 @@
 #include "g_ipsec_la.h"
 
 /**
- * What can be said of a new SA beyond the document. Zero everywhere is what g_ipsec_la_sa_add does.
+ * What can be said of a new SA beyond the document. Zero everywhere but in `size` is what g_ipsec_la_sa_add does.
  */
 typedef struct g_ipsec_la_ext_sa_options {
   /**
-   * sizeof(struct g_ipsec_la_ext_sa_options), so that the structure can grow.
+   * sizeof(struct g_ipsec_la_ext_sa_options): later versions of the structure are longer, and this one stays valid.
    */
   uint32_t size;
   /**

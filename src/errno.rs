@@ -13,6 +13,7 @@ pub(crate) fn of(error: Error) -> i32 {
         Error::Unsupported(_) => libc::ENOTSUP,
         Error::Full(_) => libc::ENOSPC,
         Error::QueueFull | Error::System(_) => libc::EAGAIN,
+        Error::Defect => libc::EIO,
         Error::Packet(error) => return of_packet(error),
     }
 }

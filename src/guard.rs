@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use gipsec_accelerator::{Error, engine::PacketError};
+use gipsec_accelerator::Error;
 
 use crate::errno;
 
@@ -27,23 +27,26 @@ pub(crate) fn guarded(body: impl FnOnce() -> Result<i32, Error>) -> i32 {
 /// Runs `body`; a panic becomes an error.
 #[inline]
 pub(crate) fn caught<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or(Err(Error::Packet(PacketError::Crypto)))
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(Err(Error::Defect))
 }
 
 /// Remembers an error for this thread; its errno.
 #[cold]
 pub(crate) fn failed(error: Error) -> i32 {
-    LAST.set(Some(error));
+    // A thread that is ending has nobody to ask.
+    let _ = LAST.try_with(|last| last.set(Some(error)));
     errno::of(error)
 }
 
 /// This thread's last error as text, valid until the thread asks again.
 pub(crate) fn last_error() -> *const c_char {
-    let text = LAST.get().map_or_else(String::new, |error| error.to_string());
-    TEXT.with_borrow_mut(|kept| {
-        *kept = CString::new(text).unwrap_or_default();
-        kept.as_ptr()
-    })
+    let text = LAST.try_with(Cell::get).ok().flatten().map_or_else(String::new, |error| error.to_string());
+    let keep = |kept: &RefCell<CString>| {
+        *kept.borrow_mut() = CString::new(text).unwrap_or_default();
+        kept.borrow().as_ptr()
+    };
+    // A thread that is ending keeps nothing.
+    TEXT.try_with(keep).unwrap_or(c"".as_ptr())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{
     answer::{Callback, Manner},
     errno,
     guard::caught,
-    pointers::required,
+    pointers::{NULL, required},
     process::registry,
     segments::{Job, process_all},
     types::{ControlFlags, Data, Handle, Packet, PacketOutArgs, ResponseArgs, SaHandle},
@@ -44,7 +44,7 @@ impl Jobs {
             Self::Multi { count, input, output } => (input.is_null() || output.is_null(), count),
         };
         if null {
-            return Err(Error::Invalid("a pointer that is needed is NULL"));
+            return Err(NULL);
         }
         if count == 0 || self.count() > MAX_PACKETS {
             return Err(Error::Invalid("no packets or segments, or more than 65,536 packets"));
@@ -169,7 +169,9 @@ impl PacketCall {
         match sa.value.group().submit(Lane::Sa(self.sa), Box::new(work)) {
             Ok(()) => Ok(0),
             Err((error, _)) => {
-                (0..count).for_each(|_| sa.refuse(PacketError::QueueFull));
+                if error == Error::QueueFull {
+                    (0..count).for_each(|_| sa.refuse(PacketError::QueueFull));
+                }
                 Err(error)
             }
         }
@@ -185,6 +187,10 @@ struct Queued {
 }
 
 impl Work for Queued {
+    fn weight(&self) -> usize {
+        self.jobs.len()
+    }
+
     fn run(&mut self, outcome: Outcome) {
         let Self { sa, jobs, results, .. } = self;
         // What is not overwritten was not reached, because of a defect that was caught.

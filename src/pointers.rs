@@ -5,7 +5,8 @@ use std::ffi::{CStr, c_char};
 
 use gipsec_accelerator::Error;
 
-const NULL: Error = Error::Invalid("a pointer that is needed is NULL");
+/// NULL where a pointer is needed.
+pub(crate) const NULL: Error = Error::Invalid("a pointer that is needed is NULL");
 
 /// The value behind a pointer that is needed.
 ///

@@ -12,7 +12,7 @@ use crate::{
     errno,
     guard::guarded,
     handles::group_words,
-    pointers::required,
+    pointers::{NULL, required},
     process::registry,
     types::{
         CapGetOutArgs, Capabilities, ControlFlags, Handle, LifetimeInBytesNotification, NotificationHooks,
@@ -21,8 +21,6 @@ use crate::{
     },
     values::{SA_GET_EXACT, SA_GET_FIRST_N, SA_GET_INFORMATION, SA_GET_NEXT_N, SA_GET_STATISTICS},
 };
-
-const NULL: Error = Error::Invalid("a pointer that is needed is NULL");
 
 impl Answer<Abilities> for CapGetOutArgs {
     fn empty() -> Self {
@@ -369,7 +367,7 @@ pub unsafe extern "C" fn g_ipsec_la_sa_get(
             Ok(Readings { readings, wanted, information, statistics })
         };
         // SAFETY: the same; the arrays in `out` have `num_sas` entries.
-        unsafe { answer(&group, Lane::Control, &manner, out, read) }
+        unsafe { answer(&group, sa.map_or(Lane::Control, Lane::Sa), &manner, out, read) }
     };
     // SAFETY: the header's contract.
     unsafe { answered(out, body) }

@@ -13,18 +13,16 @@ use crate::{
     convert::Options,
     guard::{guarded, last_error},
     packet_call::{Jobs, PacketCall},
-    pointers::{not_null, required, text},
+    pointers::{NULL, not_null, required, text},
     process::registry,
     types::{ControlFlags, Handle, Packet, ResponseArgs, SaAddInArgs, SaAddOutArgs, SaHandle},
 };
 
-const NULL: Error = Error::Invalid("a pointer that is needed is NULL");
-
-/// What can be said of a new SA beyond the document. Zero everywhere is what g_ipsec_la_sa_add does.
+/// What can be said of a new SA beyond the document. Zero everywhere but in `size` is what g_ipsec_la_sa_add does.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct SaOptions {
-    /// sizeof(struct g_ipsec_la_ext_sa_options), so that the structure can grow.
+    /// sizeof(struct g_ipsec_la_ext_sa_options): later versions of the structure are longer, and this one stays valid.
     pub size: u32,
     /// Anti-replay window in packets, up to 65,536; 0: as the SA says.
     pub anti_replay_window_size: u32,
@@ -35,10 +33,32 @@ pub struct SaOptions {
 }
 
 impl SaOptions {
-    fn read(&self) -> Result<Options, Error> {
-        if self.size as usize != size_of::<Self>() {
-            return Err(Error::Invalid("the size of the SA options is not that of this version"));
+    /// Reads options of any version: those that the caller's does not have are zero, and those that this one does not
+    /// have must be.
+    ///
+    /// # Safety
+    /// `options` is NULL or valid for as many bytes as its first field says.
+    unsafe fn read(options: *const Self) -> Result<Options, Error> {
+        const SIZE: Error =
+            Error::Invalid("the size of the SA options is impossible, or they say what is not known here");
+        // SAFETY: this function's contract.
+        let given = unsafe { required(options.cast::<u32>()) }? as usize;
+        if !(size_of::<u32>()..=4096).contains(&given) {
+            return Err(SIZE);
         }
+        // SAFETY: the same.
+        let bytes = unsafe { std::slice::from_raw_parts(options.cast::<u8>(), given) };
+        let (known, unknown) = bytes.split_at(given.min(size_of::<Self>()));
+        if unknown.iter().any(|byte| *byte != 0) {
+            return Err(SIZE);
+        }
+        let mut own = Self::default();
+        // SAFETY: `known` is no longer than `own`, which is made of integers without padding.
+        unsafe { (&raw mut own).cast::<u8>().copy_from_nonoverlapping(known.as_ptr(), known.len()) };
+        own.options()
+    }
+
+    fn options(&self) -> Result<Options, Error> {
         let or = |value: u64, usual: u64| if value == 0 { usual } else { value };
         let usual = Intervals::default();
         Ok(Options {
@@ -70,7 +90,7 @@ pub unsafe extern "C" fn g_ipsec_la_ext_sa_add(
 ) -> i32 {
     let body = || {
         // SAFETY: the header's contract.
-        let options = unsafe { required(options) }?.read()?;
+        let options = unsafe { SaOptions::read(options) }?;
         // SAFETY: the same.
         unsafe { add(handle, r#in, options, flags, out, resp) }
     };

@@ -8,7 +8,7 @@ use crate::{
     answer::{Answer, Manner, answer, answered, heard},
     guard::guarded,
     handles::group_words,
-    pointers::{Lent, name, not_null, required, text},
+    pointers::{Lent, NULL, name, not_null, required, text},
     process::registry,
     types::{
         ActiveEntry, ActiveListGetInArgs, ActiveListGetOutArgs, AvailableEntry, AvailableListGetInArgs,
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn g_ipsec_la_open(mode: Mode, r#in: *mut OpenInArgs, out:
         // SAFETY: the header's contract.
         let (input, out) = unsafe { (r#in.as_ref(), out.as_ref()) };
         let (Some(input), Some(out)) = (input, out) else {
-            return Err(Error::Invalid("a pointer that is needed is NULL"));
+            return Err(NULL);
         };
         let handle = not_null(out.handle)?;
         let mode = match mode {
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn g_ipsec_la_create_group(
     let body = || {
         // SAFETY: the header's contract.
         let (handle, input) = unsafe { (required(handle)?, r#in.as_ref()) };
-        let input = input.ok_or(Error::Invalid("a pointer that is needed is NULL"))?;
+        let input = input.ok_or(NULL)?;
         // SAFETY: the same: NULL, or NUL-terminated.
         let identity = unsafe { text(input.group_identity, IDENTITY_SIZE) }?.unwrap_or_default();
         let client = handle.client()?;
@@ -163,7 +163,7 @@ pub unsafe extern "C" fn g_ipsec_la_available_list_get(
         // SAFETY: the header's contract.
         let (input, out) = unsafe { (r#in.as_ref(), out.as_mut()) };
         let (Some(input), Some(out)) = (input, out) else {
-            return Err(Error::Invalid("a pointer that is needed is NULL"));
+            return Err(NULL);
         };
         let rows = registry().available();
         let describe = |row: &gipsec_accelerator::Available| AvailableEntry {
@@ -187,7 +187,7 @@ pub unsafe extern "C" fn g_ipsec_la_active_list_get(
         // SAFETY: the header's contract.
         let (input, out) = unsafe { (r#in.as_ref(), out.as_mut()) };
         let (Some(input), Some(out)) = (input, out) else {
-            return Err(Error::Invalid("a pointer that is needed is NULL"));
+            return Err(NULL);
         };
         let rows = registry().active();
         let describe = |row: &gipsec_accelerator::Active| ActiveEntry {

@@ -243,7 +243,7 @@ fn address(address: &IpAddress) -> Result<IpAddr, Error> {
     match address.version {
         value::IPV4 => Ok(IpAddr::V4(Ipv4Addr::new(a, b, c, d))),
         value::IPV6 => Ok(IpAddr::V6(Ipv6Addr::from(address.bytes))),
-        _ => Err(Error::Invalid("an address is neither IPv4 nor IPv6")),
+        _ => Err(Error::Invalid("an address (te_addr, nat_oa_peer_addr or addr) is neither IPv4 nor IPv6")),
     }
 }
 
@@ -256,6 +256,10 @@ fn endpoints(tunnel: &TunnelEndAddress) -> Result<Endpoints, Error> {
 }
 
 fn ports(nat: &NatTraversalInfo, direction: Direction) -> Result<Ports, Error> {
+    // Unset, or an address.
+    if nat.nat_oa_peer_addr.version != 0 {
+        address(&nat.nat_oa_peer_addr)?;
+    }
     if direction == Direction::Outbound && (nat.src_port == 0 || nat.dest_port == 0) {
         return Err(Error::Invalid("a UDP port is 0"));
     }

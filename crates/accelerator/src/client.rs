@@ -22,7 +22,9 @@ pub struct Client {
     slot: Arc<Slot>,
     mailbox: Arc<ArcSwap<Mailbox>>,
     root: Arc<Group>,
-    groups: Mutex<BTreeMap<Key, Arc<Group>>>,
+    /// None when the client is closed.
+    groups: Mutex<Option<BTreeMap<Key, Arc<Group>>>>,
+    entering_poll_mode: Mutex<()>,
     on_broken: Mutex<Option<OnBroken>>,
 }
 
@@ -31,6 +33,10 @@ struct Broken(OnBroken);
 
 impl Work for Broken {
     fn run(&mut self, _: Outcome) {}
+
+    fn weight(&self) -> usize {
+        0
+    }
 
     fn deliver(self: Box<Self>) {
         (self.0)();
@@ -53,7 +59,8 @@ impl Client {
             slot,
             mailbox,
             root: Arc::new(root),
-            groups: Mutex::default(),
+            groups: Mutex::new(Some(BTreeMap::new())),
+            entering_poll_mode: Mutex::new(()),
             on_broken: Mutex::new(Some(on_broken)),
         }
     }
@@ -74,18 +81,23 @@ impl Client {
         &self.root
     }
 
-    pub(crate) fn adopt(&self, key: Key, group: Arc<Group>) {
-        self.groups.lock().insert(key, group);
+    /// Takes in a new group, unless the client was closed meanwhile.
+    pub(crate) fn adopt(&self, key: Key, group: Arc<Group>) -> Result<(), Error> {
+        let mut groups = self.groups.lock();
+        groups.as_mut().ok_or(Error::BadHandle("accelerator"))?.insert(key, group);
+        Ok(())
     }
 
-    pub(crate) fn abandon(&self, key: Key) -> Result<Arc<Group>, Error> {
-        self.groups.lock().remove(&key).ok_or(Error::BadHandle("group"))
+    /// Gives up a group that is closed.
+    pub(crate) fn abandon(&self, key: Key) -> Result<(), Error> {
+        let mut groups = self.groups.lock();
+        groups.as_mut().and_then(|groups| groups.remove(&key)).map(|_| ()).ok_or(Error::BadHandle("group"))
     }
 
     /// What each group has done, the one without a name first.
     pub(crate) fn activities(&self) -> Vec<(String, Activity)> {
         let mut groups = vec![self.root.clone()];
-        groups.extend(self.groups.lock().values().cloned());
+        groups.extend(self.groups.lock().iter().flat_map(BTreeMap::values).cloned());
         groups.iter().map(|group| (group.identity().to_owned(), group.activity())).collect()
     }
 
@@ -93,13 +105,16 @@ impl Client {
     pub(crate) fn broken(&self) {
         if let Some(on_broken) = self.on_broken.lock().take() {
             // Whatever else waits, this is not lost.
-            self.root.post(usize::MAX, Box::new(Broken(on_broken)));
+            if let Err(work) = self.root.post(usize::MAX, Box::new(Broken(on_broken))) {
+                work.deliver();
+            }
         }
     }
 
     /// From now on callbacks wait until [`Client::poll`]; the descriptor is readable while some do. Calls that are in
     /// flight may still be delivered by the library.
     pub fn enter_poll_mode(&self) -> Result<i32, Error> {
+        let _entering = self.entering_poll_mode.lock();
         let mut mailbox = self.mailbox.load_full();
         if mailbox.descriptor().is_none() {
             mailbox = Arc::new(Mailbox::with_signal()?);
@@ -119,11 +134,21 @@ impl Client {
 
     /// Ends all groups, and returns their handles; the client has left the table, so that nobody finds it any more.
     pub(crate) fn close(&self) -> Vec<Key> {
-        let groups = std::mem::take(&mut *self.groups.lock());
+        // Whatever happens in callbacks, the accelerator is free afterwards.
+        let _leaving = Leaving(self);
+        let groups = self.groups.lock().take().unwrap_or_default();
         for group in groups.values().chain([&self.root]) {
             group.close();
         }
-        self.slot.leave(self.key);
         groups.into_keys().collect()
+    }
+}
+
+/// Leaves the accelerator when dropped.
+struct Leaving<'a>(&'a Client);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.slot.leave(self.0.key);
     }
 }

@@ -32,6 +32,9 @@ pub enum Error {
     /// The system gave no thread or descriptor.
     #[error("the system gave no {0}")]
     System(&'static str),
+    /// A panic was caught.
+    #[error("a defect in the library was caught")]
+    Defect,
     /// A packet was refused.
     #[error("{0}")]
     Packet(#[from] PacketError),

@@ -14,11 +14,12 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use gipsec_engine::{Attributes, Buffers, Change, Direction, Events, Keys, PacketError, Statistics, Verdict};
 use parking_lot::{Condvar, Mutex};
+use zeroize::Zeroize;
 
 use crate::{
-    Accelerator, Association, Entry, Error, Hooks, Key, Notification,
+    Accelerator, Association, Entry, Error, Hooks, Key, Notification, What,
     error::GONE,
-    mailbox::{Mailbox, Task},
+    mailbox::{self, Mailbox, Task},
     notification::{self, Delivery},
     service::{Lane, Work},
     slot::Slot,
@@ -27,6 +28,8 @@ use crate::{
 
 /// Asynchronous calls of a group that may wait at a time.
 pub(crate) const MAX_IN_FLIGHT: usize = 4096;
+/// Packets of a group's asynchronous calls that may wait at a time; one call may have more.
+const MAX_WEIGHT: usize = 262_144;
 
 /// One SA, or bundle, of a group.
 pub struct SaEntry {
@@ -97,6 +100,8 @@ struct Flight {
     count: usize,
     /// How many of them are inside their callback.
     landing: usize,
+    /// What waits with all of them, in packets.
+    weight: usize,
     closed: bool,
 }
 
@@ -199,7 +204,9 @@ impl Group {
     /// Adds an SA.
     pub fn add_sa(self: &Arc<Self>, attributes: Attributes, keys: &Keys) -> Result<Key, Error> {
         let direction = attributes.direction();
-        let association = self.slot.backend.add_sa(attributes, keys)?;
+        let association = self.slot.backend.add_sa(attributes, keys);
+        wipe_stack();
+        let association = association?;
         // The listing is locked first, so that a close finds either no SA or the SA in the listing.
         let mut listing = self.listing.lock();
         if self.flight.lock().closed {
@@ -295,11 +302,16 @@ impl Group {
         self.slot.service.submit(self, lane, work)
     }
 
-    /// Has `work` delivered without being run, unless `limit` calls are in flight or the group is closed.
-    pub(crate) fn post(self: &Arc<Self>, limit: usize, work: Box<dyn Work>) {
-        if self.slot.service.start_delivery().is_ok() && self.begin(limit).is_ok() {
+    /// Has `work` delivered without being run, unless `limit` calls are in flight or the group is closed; or gives it
+    /// back when there is no thread to deliver it.
+    pub(crate) fn post(self: &Arc<Self>, limit: usize, work: Box<dyn Work>) -> Result<(), Box<dyn Work>> {
+        if self.slot.service.start_delivery().is_err() {
+            return Err(work);
+        }
+        if self.begin(limit, 0).is_ok() {
             self.mailbox().post(Task { group: self.clone(), work });
         }
+        Ok(())
     }
 
     #[cold]
@@ -308,20 +320,24 @@ impl Group {
         let Some(hooks) = self.hooks.load_full().or(root) else { return };
         for what in notification::each(events) {
             let notification = Notification { client: self.client, group: self.key, sa, what };
-            self.post(MAX_IN_FLIGHT, Box::new(Delivery { hooks: hooks.clone(), notification }));
+            // What is said once is never dropped; what comes again may be, when the application does not keep up.
+            let limit = if matches!(what, What::SequencePeriodic(_)) { MAX_IN_FLIGHT } else { usize::MAX };
+            // Without a thread there is nobody to tell.
+            let _ = self.post(limit, Box::new(Delivery { hooks: hooks.clone(), notification }));
         }
     }
 
-    /// Counts a call in flight, unless there are `limit` or the group is closed.
-    pub(crate) fn begin(&self, limit: usize) -> Result<(), Error> {
+    /// Counts a call in flight, with what waits with it, unless there are `limit` or the group is closed.
+    pub(crate) fn begin(&self, limit: usize, weight: usize) -> Result<(), Error> {
         let mut flight = self.flight.lock();
         if flight.closed {
             return Err(Error::BadHandle("accelerator or group"));
         }
-        if flight.count >= limit {
+        if flight.count >= limit || flight.weight > 0 && flight.weight + weight > MAX_WEIGHT {
             return Err(Error::QueueFull);
         }
         flight.count += 1;
+        flight.weight += weight;
         Ok(())
     }
 
@@ -331,9 +347,10 @@ impl Group {
     }
 
     /// Counts a call as done.
-    pub(crate) fn landed(&self) {
+    pub(crate) fn landed(&self, weight: usize) {
         let mut flight = self.flight.lock();
         flight.landing -= 1;
+        flight.weight = flight.weight.saturating_sub(weight);
         flight.count -= 1;
         self.landed.notify_all();
     }
@@ -355,9 +372,17 @@ impl Group {
     /// Takes nothing more, has everything pending delivered, and drops the SAs (R23).
     pub(crate) fn close(self: &Arc<Self>) {
         self.flight.lock().closed = true;
-        self.mailbox().wait_for(self);
+        mailbox::wait_for(self, self.slot.service.mailbox());
         self.flush();
     }
+}
+
+/// Wipes the part of the stack that expanding keys has just used: values that move leave copies behind.
+#[inline(never)]
+fn wipe_stack() {
+    let mut frame = [0u8; 24 * 1024];
+    frame.zeroize();
+    std::hint::black_box(&frame);
 }
 
 impl SaEntry {

@@ -37,31 +37,62 @@ pub(crate) struct Mailbox {
 }
 
 thread_local! {
-    /// Whose callbacks this thread is inside of, and the address of the mailbox that each came from; the innermost last.
-    static INSIDE: RefCell<Vec<(Arc<Group>, usize)>> = const { RefCell::new(Vec::new()) };
+    /// Whose callbacks this thread is inside of, the innermost last.
+    static INSIDE: RefCell<Vec<Arc<Group>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Task {
     /// Calls back, on this thread, and counts the task as done; a panic in the work goes no further.
-    fn deliver(self, from: &Mailbox) {
+    fn deliver(self) {
         let Self { group, work } = self;
+        let weight = work.weight();
         group.landing();
-        INSIDE.with_borrow_mut(|inside| inside.push((group.clone(), from.address())));
+        with_inside(|inside| inside.push(group.clone()));
         // The work guards its own callbacks; what unwinds here is a defect that must not end the thread.
         drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.deliver())));
-        INSIDE.with_borrow_mut(Vec::pop);
-        group.landed();
+        with_inside(Vec::pop);
+        group.landed(weight);
     }
 }
 
 /// Whether this thread is inside any callback.
 fn is_inside() -> bool {
-    INSIDE.with_borrow(|inside| !inside.is_empty())
+    with_inside(|inside| !inside.is_empty()).unwrap_or(false)
 }
 
 /// How many callbacks of `group` this thread is inside of.
-pub(crate) fn inside(group: &Arc<Group>) -> usize {
-    INSIDE.with_borrow(|inside| inside.iter().filter(|(other, _)| Arc::ptr_eq(other, group)).count())
+fn inside(group: &Arc<Group>) -> usize {
+    with_inside(|inside| inside.iter().filter(|other| Arc::ptr_eq(other, group)).count()).unwrap_or(0)
+}
+
+/// None in a thread that is ending, which is inside of nothing.
+fn with_inside<R>(work: impl FnOnce(&mut Vec<Arc<Group>>) -> R) -> Option<R> {
+    INSIDE.try_with(|inside| work(&mut inside.borrow_mut())).ok()
+}
+
+/// Waits until nothing of `group` is in flight but the callbacks that this thread is inside of. Its callbacks wait in its
+/// mailbox, or, from before it entered poll mode, in that of its accelerator.
+///
+/// What nobody else may deliver is delivered here: by whoever closes a client in poll mode, and by a thread inside a
+/// callback, which others may be waiting for. Such a thread does not wait for a callback that another thread is inside
+/// of: that one may be waiting for this one.
+pub(crate) fn wait_for(group: &Arc<Group>, accelerators: &Mailbox) {
+    let own = inside(group);
+    loop {
+        let (in_flight, landing) = group.in_flight();
+        if in_flight <= own {
+            return;
+        }
+        // Asked for each time: another thread may be entering poll mode.
+        let mailboxes = [&*group.mailbox(), accelerators];
+        let ours = |mailbox: &&&Mailbox| mailbox.signal.is_some() || is_inside();
+        match mailboxes.iter().filter(ours).find_map(|mailbox| mailbox.take_of(group)) {
+            Some(task) => task.deliver(),
+            None if is_inside() && in_flight == landing => return,
+            // The rest is with a worker, or inside a callback.
+            None => group.wait_until(own),
+        }
+    }
 }
 
 impl Mailbox {
@@ -97,31 +128,32 @@ impl Mailbox {
         self.arrived.notify_all();
     }
 
-    /// What tells this mailbox from others; never followed.
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
-    /// Whether this thread is inside a callback from this mailbox, so that nobody else can deliver what waits.
-    fn is_emptied_here(&self) -> bool {
-        INSIDE.with_borrow(|inside| inside.iter().any(|(_, from)| *from == self.address()))
-    }
-
-    fn take(&self) -> Option<Task> {
+    /// Takes the callback that `place` finds, and the signal back when it was the last.
+    fn take_from(&self, place: impl FnOnce(&VecDeque<Task>) -> Option<usize>) -> Option<Task> {
         let mut state = self.state.lock();
-        let task = state.waiting.pop_front();
+        let place = place(&state.waiting)?;
+        let task = state.waiting.remove(place)?;
         if let Some(signal) = &self.signal
-            && task.is_some()
             && state.waiting.is_empty()
         {
             let _ = rustix::io::read(signal, &mut [0; 8]);
         }
-        task
+        Some(task)
+    }
+
+    /// Takes the oldest callback.
+    fn take(&self) -> Option<Task> {
+        self.take_from(|_| Some(0))
+    }
+
+    /// Takes the oldest callback of `group`, past those of others.
+    fn take_of(&self, group: &Arc<Group>) -> Option<Task> {
+        self.take_from(|waiting| waiting.iter().position(|task| Arc::ptr_eq(&task.group, group)))
     }
 
     /// Delivers what waits, at most `limit`; how many were delivered.
     pub(crate) fn deliver(&self, limit: usize) -> usize {
-        (0..limit).map_while(|_| self.take()).map(|task| task.deliver(self)).count()
+        (0..limit).map_while(|_| self.take()).map(Task::deliver).count()
     }
 
     /// Delivers until the mailbox is closed and empty: the life of an accelerator's callback thread.
@@ -136,41 +168,6 @@ impl Mailbox {
             }
             drop(state);
             self.deliver(1);
-        }
-    }
-
-    /// Takes the oldest callback of `group`, past those of others.
-    fn take_of(&self, group: &Arc<Group>) -> Option<Task> {
-        let mut state = self.state.lock();
-        let place = state.waiting.iter().position(|task| Arc::ptr_eq(&task.group, group))?;
-        state.waiting.remove(place)
-    }
-
-    /// Waits until nothing of `group` is in flight but the callbacks that this thread is inside of.
-    ///
-    /// Who delivers keeps delivering: a thread inside a callback from here, and whoever closes a client in poll mode. A
-    /// thread inside a callback from elsewhere delivers what is left of `group`, and does not wait for a callback that
-    /// another thread is inside of: that one may be waiting for this one.
-    pub(crate) fn wait_for(&self, group: &Arc<Group>) {
-        let own = inside(group);
-        loop {
-            let (in_flight, landing) = group.in_flight();
-            if in_flight <= own {
-                return;
-            }
-            let task = if self.signal.is_some() || self.is_emptied_here() {
-                self.take()
-            } else if is_inside() {
-                self.take_of(group)
-            } else {
-                None
-            };
-            match task {
-                Some(task) => task.deliver(self),
-                None if is_inside() && in_flight == landing => return,
-                // The rest is with a worker, or inside a callback.
-                None => group.wait_until(own),
-            }
         }
     }
 }

@@ -58,6 +58,10 @@ pub(crate) struct Delivery {
 impl Work for Delivery {
     fn run(&mut self, _: Outcome) {}
 
+    fn weight(&self) -> usize {
+        0
+    }
+
     fn deliver(self: Box<Self>) {
         (self.hooks.0)(&self.notification);
     }

@@ -213,14 +213,19 @@ impl Registry {
                 .groups
                 .insert(|key| Arc::new(Group::named(client.root(), key, identity.to_owned())))
                 .ok_or(Error::Full("groups"))?;
-            client.adopt(entry.key, entry.value.clone());
+            if let Err(error) = client.adopt(entry.key, entry.value.clone()) {
+                self.groups.remove(entry.key);
+                return Err(error);
+            }
             Ok(entry.key)
         })?
     }
 
     /// Ends a group (R23).
     pub fn delete_group(&self, client: Key, group: Key) -> Result<(), Error> {
-        self.with_client(client, |client| client.abandon(group))??.close();
+        // The client knows the group until everything pending is delivered, so that a close beside this waits, too.
+        self.group(client, Some(group))?.close();
+        self.with_client(client, |client| client.abandon(group))??;
         self.groups.remove(group);
         Ok(())
     }

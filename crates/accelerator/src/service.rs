@@ -4,7 +4,13 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
     thread,
 };
 
@@ -36,6 +42,11 @@ pub trait Work: Send {
 
     /// Says so, on the thread that delivers callbacks. Must not unwind.
     fn deliver(self: Box<Self>);
+
+    /// How much waits with it, in packets: what a group may have in flight is bounded by that, too.
+    fn weight(&self) -> usize {
+        1
+    }
 }
 
 /// What is kept in order: work in one lane runs in the order in which it was submitted.
@@ -87,9 +98,33 @@ impl Queue {
 pub(crate) struct Service {
     mailbox: Arc<Mailbox>,
     queues: Vec<Arc<Queue>>,
-    /// Whether the threads could be started.
-    workers: OnceLock<bool>,
-    deliverer: OnceLock<bool>,
+    workers: Threads,
+    deliverer: Threads,
+}
+
+/// Threads that are started on first use. What the system refuses once is tried again the next time.
+#[derive(Default)]
+struct Threads {
+    all_started: AtomicBool,
+    started: Mutex<usize>,
+}
+
+impl Threads {
+    /// Starts those of `count` threads that are not there yet.
+    fn start(&self, count: usize, spawn: impl Fn(usize) -> bool) -> Result<(), Error> {
+        if self.all_started.load(Acquire) {
+            return Ok(());
+        }
+        let mut started = self.started.lock();
+        while *started < count {
+            if !spawn(*started) {
+                return Err(Error::System("thread"));
+            }
+            *started += 1;
+        }
+        self.all_started.store(true, Release);
+        Ok(())
+    }
 }
 
 /// Starts a thread in which no signal is delivered: signals are the application's, for its own threads. A thread
@@ -109,8 +144,8 @@ impl Service {
         Self {
             mailbox: Arc::default(),
             queues: (0..workers).map(|_| Arc::default()).collect(),
-            workers: OnceLock::new(),
-            deliverer: OnceLock::new(),
+            workers: Threads::default(),
+            deliverer: Threads::default(),
         }
     }
 
@@ -121,21 +156,17 @@ impl Service {
 
     /// Starts the thread that calls back, if it is not there yet.
     pub(crate) fn start_delivery(&self) -> Result<(), Error> {
-        let started = *self.deliverer.get_or_init(|| {
+        self.deliverer.start(1, |_| {
             let mailbox = self.mailbox.clone();
             spawn("gipsec-callback", move || mailbox.serve())
-        });
-        if started { Ok(()) } else { Err(Error::System("thread")) }
+        })
     }
 
     fn start_workers(&self) -> Result<(), Error> {
-        let started = *self.workers.get_or_init(|| {
-            self.queues.iter().all(|queue| {
-                let queue = queue.clone();
-                spawn("gipsec-worker", move || queue.serve())
-            })
-        });
-        if started { Ok(()) } else { Err(Error::System("thread")) }
+        self.workers.start(self.queues.len(), |number| {
+            let queue = self.queues[number].clone();
+            spawn("gipsec-worker", move || queue.serve())
+        })
     }
 
     /// Queues `work`, which is then delivered exactly once; or gives it back.
@@ -145,7 +176,10 @@ impl Service {
         lane: Lane,
         work: Box<dyn Work>,
     ) -> Result<(), (Error, Box<dyn Work>)> {
-        let begun = self.start_workers().and_then(|()| self.start_delivery()).and_then(|()| group.begin(MAX_IN_FLIGHT));
+        let begun = self
+            .start_workers()
+            .and_then(|()| self.start_delivery())
+            .and_then(|()| group.begin(MAX_IN_FLIGHT, work.weight()));
         if let Err(error) = begun {
             return Err((error, work));
         }

@@ -265,3 +265,145 @@ fn handles_of_one_application_share_a_row() {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].activity.active, 2);
 }
+
+#[test]
+fn a_callback_may_enter_poll_mode_and_close() {
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let client = open(registry, OpenMode::Shared, None).unwrap();
+    let group = registry.group(client, None).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let first = move || {
+        registry.with_client(client, gipsec_accelerator::Client::enter_poll_mode).unwrap().unwrap();
+        sender.send(registry.close(client)).unwrap();
+    };
+    assert!(group.submit(Lane::Control, told(|_| thread::sleep(Duration::from_millis(50)), first)).is_ok());
+    let delivered = Arc::new(AtomicUsize::new(0));
+    for _ in 0..3 {
+        let delivered = delivered.clone();
+        let count = move || {
+            delivered.fetch_add(1, SeqCst);
+        };
+        assert!(group.submit(Lane::Control, told(|_| {}, count)).is_ok());
+    }
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ok(()));
+    assert_eq!(delivered.load(SeqCst), 3);
+}
+
+#[test]
+fn callbacks_that_close_do_not_nest() {
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let (depth, deepest) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (sender, receiver) = mpsc::channel();
+    for _ in 0..200 {
+        let client = open(registry, OpenMode::Shared, None).unwrap();
+        let group = registry.group(client, None).unwrap();
+        for closes in [true, false] {
+            let (depth, deepest, sender) = (depth.clone(), deepest.clone(), sender.clone());
+            let callback = move || {
+                deepest.fetch_max(depth.fetch_add(1, SeqCst) + 1, SeqCst);
+                if closes {
+                    registry.close(client).unwrap();
+                    sender.send(()).unwrap();
+                }
+                depth.fetch_sub(1, SeqCst);
+            };
+            // Slow enough that callbacks pile up.
+            let run = |_| thread::sleep(Duration::from_micros(10));
+            assert!(group.submit(Lane::Control, told(run, callback)).is_ok());
+        }
+    }
+    for _ in 0..200 {
+        receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+    assert!(deepest.load(SeqCst) <= 2);
+}
+
+#[test]
+fn close_waits_for_a_group_that_is_being_deleted() {
+    let registry = Registry::new(1, (1, 2));
+    let client = open(&registry, OpenMode::Shared, None).unwrap();
+    let group = registry.create_group(client, "blue").unwrap();
+    let delivered = Arc::new(AtomicUsize::new(0));
+    for _ in 0..4 {
+        let delivered = delivered.clone();
+        let work = told(
+            |_| thread::sleep(Duration::from_millis(20)),
+            move || {
+                delivered.fetch_add(1, SeqCst);
+            },
+        );
+        assert!(registry.group(client, Some(group)).unwrap().submit(Lane::Control, work).is_ok());
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| registry.delete_group(client, group));
+        thread::sleep(Duration::from_millis(10));
+        registry.close(client).unwrap();
+        assert_eq!(delivered.load(SeqCst), 4);
+    });
+}
+
+#[test]
+fn a_notification_that_comes_once_is_not_lost_among_many_calls() {
+    let registry = Registry::new(1, (1, 2));
+    let client = open(&registry, OpenMode::Shared, None).unwrap();
+    let group = registry.group(client, None).unwrap();
+    let (mut attributes, keys) = gcm_sa();
+    attributes.lifetime.soft_kilobytes = Some(NonZeroU32::MIN);
+    attributes.notify.soft_lifetime = true;
+    let sa = group.add_sa(attributes, &keys).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    group.set_hooks(Some(gipsec_accelerator::Hooks::new(move |notification| {
+        sender.send(notification.what).unwrap();
+    })));
+    let (release, blocked) = mpsc::channel::<()>();
+    let wait = move |_| {
+        let _ = blocked.recv_timeout(Duration::from_secs(20));
+    };
+    assert!(group.submit(Lane::Control, told(wait, || {})).is_ok());
+    while group.submit(Lane::Control, told(|_| {}, || {})).is_ok() {}
+    let mut packet = [0u8; 1300];
+    packet[..10].copy_from_slice(&[0x45, 0, 0x05, 0x14, 0, 0, 0, 0, 64, 17]);
+    let mut output = [0u8; 1400];
+    let mut verdict = [Err(PacketError::Crypto)];
+    registry
+        .with_sa(client, None, sa, Direction::Outbound, |sa| {
+            sa.process(&mut [Buffers::Apart { input: &packet, output: &mut output }], &mut verdict);
+        })
+        .unwrap();
+    release.send(()).unwrap();
+    let what = receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(what, gipsec_accelerator::What::SoftLifetime(1));
+    registry.close(client).unwrap();
+}
+
+/// Closes a handle when its thread ends, as a thread-local object of C++ does.
+struct ClosesLate(&'static Registry, Key, mpsc::Sender<Result<(), Error>>);
+
+impl Drop for ClosesLate {
+    fn drop(&mut self) {
+        let _ = self.2.send(self.0.close(self.1));
+    }
+}
+
+thread_local! {
+    static LATE: std::cell::RefCell<Option<ClosesLate>> = const { std::cell::RefCell::new(None) };
+}
+
+#[test]
+fn a_thread_that_is_ending_may_close() {
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let client = open(registry, OpenMode::Exclusive, None).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        LATE.set(Some(ClosesLate(registry, client, sender)));
+        // The thread's own state of this library is made after LATE, and so is gone before it.
+        let other = registry
+            .add("other", Box::new(gipsec_accelerator::Soft))
+            .and_then(|_| open(registry, OpenMode::Shared, Some("other")));
+        registry.close(other.unwrap()).unwrap();
+    })
+    .join()
+    .unwrap();
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ok(()));
+    assert!(open(registry, OpenMode::Exclusive, Some("soft0")).is_ok());
+}

@@ -49,4 +49,15 @@ impl Buffers<'_> {
             Self::InPlace { buffer, capacity, .. } => (*capacity).min(buffer.len()),
         }
     }
+
+    /// Room for the result, with the packet's first `kept` bytes in it; both have as many.
+    pub(crate) fn take_headers(&mut self, kept: usize) -> &mut [u8] {
+        match self {
+            Self::Apart { input, output } => {
+                output[..kept].copy_from_slice(&input[..kept]);
+                output
+            }
+            Self::InPlace { buffer, .. } => buffer,
+        }
+    }
 }

@@ -5,7 +5,6 @@ mod ah;
 
 use std::ops::Range;
 
-use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
 use gipsec_wire::{
     Malformed, esp,
@@ -21,7 +20,7 @@ use crate::{
     lifetime::Limits,
     outbound::halves,
     replay::Replay,
-    route::Route,
+    route::{Route, Routing},
     scratch,
     transform::{NO_TAG, Tag, Transform, Unverified},
     tunnel,
@@ -32,7 +31,7 @@ pub struct Inbound {
     attributes: Attributes,
     rules: InboundRules,
     transform: Transform,
-    route: ArcSwap<Route>,
+    route: Routing,
     limits: Limits,
     replay: Replay,
     counters: Counters,
@@ -94,7 +93,7 @@ impl Inbound {
         };
         Ok(Self {
             transform: Transform::new(&attributes, keys)?,
-            route: ArcSwap::from_pointee(Route::new(&attributes)),
+            route: Routing::new(&attributes),
             limits: Limits::new(attributes.lifetime, attributes.notify, attributes.intervals),
             replay: Replay::new(rules.replay_window, attributes.extended_sequence),
             rules,
@@ -238,33 +237,29 @@ impl Inbound {
                 output[..kept].copy_from_slice(&input[..kept]);
                 Ok(Self::deliver(located, kept, content, output))
             }
-            Buffers::Apart { input, output } => {
-                let ipsec = &input[located.ipsec.clone()];
-                let content = scratch::with(body_len, |plaintext| {
-                    self.transform.open(ipsec, high, plaintext, tag)?;
-                    let room = capacity.checked_sub(kept).ok_or(PacketError::NoRoom)?;
-                    let content = self.accept(route, located, plaintext, room, sequence)?;
-                    output[kept..kept + content.len].copy_from_slice(&plaintext[..content.len]);
-                    Ok::<_, PacketError>(content)
-                })?;
-                if content.is_dummy() {
-                    return Ok((0, 0));
-                }
-                output[..kept].copy_from_slice(&input[..kept]);
-                Ok(Self::deliver(located, kept, content, output))
-            }
-            Buffers::InPlace { buffer, .. } => {
+            Buffers::InPlace { buffer, .. } if kept + body_len <= capacity => {
                 let body_start = located.ipsec.start + esp::HEADER + self.transform.iv.len();
                 self.transform.open_in_place(&mut buffer[located.ipsec.clone()], high, tag)?;
                 let plaintext = &mut buffer[body_start..body_start + body_len];
-                let room = capacity.saturating_sub(kept);
-                let content = self.accept(route, located, plaintext, room, sequence)?;
+                let content = self.accept(route, located, plaintext, capacity - kept, sequence)?;
                 if content.is_dummy() {
                     return Ok((0, 0));
                 }
                 buffer.copy_within(body_start..body_start + content.len, kept);
                 Ok(Self::deliver(located, kept, content, buffer))
             }
+            // What is decrypted may not fit although the payload does: nothing is written before that is known.
+            _ => scratch::with(body_len, |plaintext| {
+                self.transform.open(&packet.input()[located.ipsec.clone()], high, plaintext, tag)?;
+                let room = capacity.checked_sub(kept).ok_or(PacketError::NoRoom)?;
+                let content = self.accept(route, located, plaintext, room, sequence)?;
+                if content.is_dummy() {
+                    return Ok((0, 0));
+                }
+                let output = packet.take_headers(kept);
+                output[kept..kept + content.len].copy_from_slice(&plaintext[..content.len]);
+                Ok(Self::deliver(located, kept, content, output))
+            }),
         }
     }
 
@@ -277,7 +272,8 @@ impl Inbound {
         }
     }
 
-    /// Examines an authentic plaintext and moves the window; wipes the plaintext when the packet is refused after all.
+    /// Examines an authentic plaintext and moves the window, also for a packet that is refused after all: it was
+    /// authentic, and need not come again. One that has no room may. Wipes the plaintext of a packet that is refused.
     #[inline]
     fn accept(
         &self,
@@ -292,14 +288,20 @@ impl Inbound {
                 next_header @ protocol::NO_NEXT_HEADER => Content { len: 0, next_header, traffic_class: None },
                 next_header => self.examine(route, located, &plaintext[..trailer.payload_len], next_header)?,
             };
-            if content.len > room {
-                return Err(PacketError::NoRoom);
-            }
-            self.replay.accept(sequence)?;
-            Ok(content)
+            if content.len > room { Err(PacketError::NoRoom) } else { Ok(content) }
         });
+        let content = self.mark_seen(sequence, content);
         if content.is_err() {
             plaintext.fill(0);
+        }
+        content
+    }
+
+    /// Moves the window for an authentic packet, unless it may come again.
+    #[inline]
+    fn mark_seen(&self, sequence: u64, content: Result<Content, PacketError>) -> Result<Content, PacketError> {
+        if !matches!(content, Err(PacketError::NoRoom)) {
+            self.replay.accept(sequence)?;
         }
         content
     }
@@ -368,10 +370,7 @@ impl Inbound {
                 return Ok(());
             }
         };
-        let ipsec = self.attributes.protocol;
-        let moved = self.route.load().moved(ipsec, Direction::Inbound, local, address, port)?;
-        self.route.store(moved.into());
-        Ok(())
+        self.route.move_end(self.attributes.protocol, Direction::Inbound, local, address, port)
     }
 
     /// What the SA was made from, with addresses, ports and window as they are now.

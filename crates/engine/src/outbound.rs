@@ -3,7 +3,6 @@
 mod plan;
 mod write;
 
-use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     counters::Counters,
     iv,
     lifetime::Limits,
-    route::Route,
+    route::Routing,
     sequence::{Numbers, Sequence},
     transform::Transform,
 };
@@ -26,7 +25,7 @@ pub struct Outbound {
     attributes: Attributes,
     rules: OutboundRules,
     transform: Transform,
-    route: ArcSwap<Route>,
+    route: Routing,
     limits: Limits,
     ivs: iv::Source,
     sequence: Sequence,
@@ -45,7 +44,7 @@ impl Outbound {
             ivs: iv::Source::new(transform.iv, rules.first_iv.as_deref())?,
             rules: rules.clone(),
             transform,
-            route: ArcSwap::from_pointee(Route::new(&attributes)),
+            route: Routing::new(&attributes),
             limits: Limits::new(attributes.lifetime, attributes.notify, attributes.intervals),
             sequence: Sequence::new(attributes.extended_sequence),
             counters: Counters::default(),
@@ -118,10 +117,7 @@ impl Outbound {
                 return Ok(());
             }
         };
-        let ipsec = self.attributes.protocol;
-        let moved = self.route.load().moved(ipsec, Direction::Outbound, local, address, port)?;
-        self.route.store(moved.into());
-        Ok(())
+        self.route.move_end(self.attributes.protocol, Direction::Outbound, local, address, port)
     }
 
     /// What the SA was made from, with addresses and ports as they are now.

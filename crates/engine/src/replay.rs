@@ -115,21 +115,30 @@ impl Replay {
         Ok(())
     }
 
-    /// Starts over at `top`; bit *i* of `seen` says that `top - i` was seen (R31). Older numbers count as seen.
-    /// Packets in flight may be judged by either state.
+    /// Starts over at `top`; bit *i* of `seen` says that `top - i` was seen (R31). Older numbers count as seen, also in a
+    /// window that is made larger later. A packet in flight is judged by the old state or the new one.
     pub(crate) fn restart(&self, top: u64, seen: u32) {
-        for word in &self.words {
-            word.store(0, Relaxed);
+        let count = self.words.len() as u64;
+        if count == 0 {
+            self.top.store(top, Relaxed);
+            return;
         }
-        let size = u64::from(self.size.load(Relaxed));
-        if size != 0 {
-            for back in 0..size.min(top) {
-                if back >= 32 || seen >> back & 1 != 0 {
-                    let (word, lap, bit) = self.place(top - back);
-                    let kept = Some(word.load(Relaxed)).filter(|found| found >> 32 == lap).unwrap_or(lap << 32);
-                    word.store(kept | bit, Relaxed);
-                }
-            }
+        let newest = top / BLOCK;
+        for block in (newest + 1).saturating_sub(count)..=newest {
+            let (word, lap, _) = self.place(block * BLOCK);
+            let bits = (0..BLOCK).fold(0, |bits, offset| {
+                let is_seen = match top.checked_sub(block * BLOCK + offset) {
+                    None => false,
+                    Some(back) => back >= 32 || seen >> back & 1 != 0,
+                };
+                bits | u64::from(is_seen) << offset
+            });
+            // In one step: a word that said nothing meanwhile would let replays pass.
+            word.store(lap << 32 | bits, Relaxed);
+        }
+        // Places that no number up to `top` has had.
+        for block in newest + 1..count.max(newest + 1) {
+            self.place(block * BLOCK).0.store(0, Relaxed);
         }
         self.top.store(top, Relaxed);
     }
@@ -297,6 +306,34 @@ mod tests {
         assert_eq!(take(&window, top), Err(PacketError::Replayed));
         assert_eq!(take(&window, top - 2021), Err(PacketError::Replayed));
         assert_eq!(take(&window, top - 2022), Err(PacketError::Late));
+    }
+
+    #[test]
+    fn a_larger_window_does_not_forget_what_was_seen_before_a_restart() {
+        let window = Replay::new(Some(64), false);
+        for low in 1..=1000 {
+            assert!(take(&window, low).is_ok());
+        }
+        window.restart(1000, u32::MAX);
+        window.resize(255);
+        for low in 746..=1000 {
+            assert_eq!(take(&window, low), Err(PacketError::Replayed));
+        }
+        assert_eq!(take(&window, 1001), Ok(1001));
+    }
+
+    #[test]
+    fn a_restart_lets_no_replay_pass_meanwhile() {
+        let window = Replay::new(Some(64), false);
+        window.restart(1000, u32::MAX);
+        let passed: usize = std::thread::scope(|scope| {
+            let replays = scope.spawn(|| (0..200_000).filter(|_| take(&window, 990).is_ok()).count());
+            for _ in 0..100_000 {
+                window.restart(1000, u32::MAX);
+            }
+            replays.join().unwrap()
+        });
+        assert_eq!(passed, 0);
     }
 
     #[test]

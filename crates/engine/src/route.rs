@@ -1,10 +1,14 @@
 //! Where an SA's tunnel runs, which may change while packets flow (MOBIKE, a new NAT mapping).
 
+use arc_swap::{ArcSwap, Guard};
 use gipsec_wire::{
     outer::{Endpoints, Ports, Template},
     protocol,
 };
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{Attributes, Direction, Mode, Protocol, SaError};
 
@@ -43,8 +47,42 @@ pub(crate) struct Route {
     pub template: Option<Template>,
 }
 
-impl Route {
+/// An SA's route while packets read it and calls change it.
+pub(crate) struct Routing {
+    now: ArcSwap<Route>,
+    /// Held by whoever changes the route, so that no change is lost.
+    changing: Mutex<()>,
+}
+
+impl Routing {
     pub(crate) fn new(attributes: &Attributes) -> Self {
+        Self { now: ArcSwap::from_pointee(Route::new(attributes)), changing: Mutex::new(()) }
+    }
+
+    /// The route as it is now.
+    #[inline]
+    pub(crate) fn load(&self) -> Guard<Arc<Route>> {
+        self.now.load()
+    }
+
+    /// Moves one end (R31).
+    pub(crate) fn move_end(
+        &self,
+        ipsec: Protocol,
+        direction: Direction,
+        local: bool,
+        address: IpAddr,
+        port: Option<u16>,
+    ) -> Result<(), SaError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = self.now.load().moved(ipsec, direction, local, address, port)?;
+        self.now.store(moved.into());
+        Ok(())
+    }
+}
+
+impl Route {
+    fn new(attributes: &Attributes) -> Self {
         Self::with(attributes.protocol, attributes.mode, attributes.udp)
     }
 
@@ -61,7 +99,7 @@ impl Route {
     }
 
     /// The route with one end moved.
-    pub(crate) fn moved(
+    fn moved(
         &self,
         ipsec: Protocol,
         direction: Direction,

@@ -10,15 +10,13 @@ thread_local! {
 
 /// Calls `work` with `length` bytes of this thread's own, zero before and wiped after.
 pub(crate) fn with<R>(length: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
-    SPARE.with(|spare| match spare.try_borrow_mut() {
-        Ok(mut spare) => {
-            spare.clear();
-            spare.resize(length, 0);
-            let result = work(&mut spare);
-            spare.as_mut_slice().zeroize();
-            result
-        }
-        // Not reached: `work` is a transform and does not come back here.
-        Err(_) => work(&mut vec![0; length]),
-    })
+    let spare = SPARE.try_with(|spare| spare.try_borrow_mut().map(|mut spare| std::mem::take(&mut *spare)));
+    // A thread that is ending has none.
+    let mut spare = spare.ok().and_then(Result::ok).unwrap_or_default();
+    spare.clear();
+    spare.resize(length, 0);
+    let result = work(&mut spare);
+    spare.as_mut_slice().zeroize();
+    let _ = SPARE.try_with(|kept| kept.try_borrow_mut().map(|mut kept| *kept = spare));
+    result
 }

@@ -39,11 +39,11 @@ impl Inbound {
 
         let kept = self.kept_headers(route, located);
         let payload = located.ipsec.start + head.len..located.ipsec.end;
-        let content = self.examine(route, located, &input[payload.clone()], head.next_header)?;
-        if kept + content.len > packet.capacity() {
-            return Err(PacketError::NoRoom);
-        }
-        self.replay.accept(sequence)?;
+        let room = packet.capacity();
+        let content = self.examine(route, located, &input[payload.clone()], head.next_header);
+        let content =
+            content.and_then(|content| if kept + content.len > room { Err(PacketError::NoRoom) } else { Ok(content) });
+        let content = self.mark_seen(sequence, content)?;
         let payload = payload.start..payload.start + content.len;
         let output = match packet {
             Buffers::Apart { input, output } => {
