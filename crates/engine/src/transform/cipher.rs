@@ -1,14 +1,16 @@
 //! Encryption algorithms that go with a separate integrity algorithm.
 
 use ::cipher::{Block, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit, StreamCipher, inout::InOutBuf};
-use aes::{Aes128Dec, Aes128Enc, Aes192Dec, Aes192Enc, Aes256Dec, Aes256Enc};
+use aes::{Aes128Enc, Aes192Enc, Aes256Enc};
+use arrayvec::ArrayVec;
 use des::{Des, TdesEde3};
+use gipsec_kernels::cbc;
 use zeroize::ZeroizeOnDrop;
 
-use crate::{Cipher, Direction, SaError, iv};
+use crate::{Cipher, Direction, SaError, batch::MAX_BATCH, iv};
 
-type CbcEncryptor<'a, C> = cbc::Encryptor<&'a C>;
-type CbcDecryptor<'a, C> = cbc::Decryptor<&'a C>;
+type CbcEncryptor<'a, C> = ::cbc::Encryptor<&'a C>;
+type CbcDecryptor<'a, C> = ::cbc::Decryptor<&'a C>;
 type CtrCore<'a, C> = ctr::CtrCore<&'a C, ctr::flavors::Ctr32BE>;
 type Ctr<'a, C> = ctr::Ctr32BE<&'a C>;
 
@@ -17,8 +19,8 @@ pub(super) enum CipherKey {
     Null,
     Des(Des),
     TripleDes(Box<TdesEde3>),
-    CbcEncrypt(AesEncrypt),
-    CbcDecrypt(AesDecrypt),
+    CbcEncrypt(cbc::EncryptKey),
+    CbcDecrypt(cbc::DecryptKey),
     Ctr { key: AesEncrypt, nonce: CtrNonce },
 }
 
@@ -27,13 +29,6 @@ pub(super) enum AesEncrypt {
     Aes128(Aes128Enc),
     Aes192(Aes192Enc),
     Aes256(Aes256Enc),
-}
-
-/// AES keys that decrypt.
-pub(super) enum AesDecrypt {
-    Aes128(Aes128Dec),
-    Aes192(Aes192Dec),
-    Aes256(Aes256Dec),
 }
 
 /// The nonce of RFC 3686 section 4, agreed with the key.
@@ -62,13 +57,29 @@ impl AesEncrypt {
     }
 }
 
-impl AesDecrypt {
-    fn new(key: &[u8]) -> Option<Self> {
-        match key.len() {
-            16 => Aes128Dec::new_from_slice(key).ok().map(Self::Aes128),
-            24 => Aes192Dec::new_from_slice(key).ok().map(Self::Aes192),
-            32 => Aes256Dec::new_from_slice(key).ok().map(Self::Aes256),
-            _ => None,
+/// What is decrypted: from one place to another, or in place.
+pub(super) enum Body<'a> {
+    Apart { input: &'a [u8], output: &'a mut [u8] },
+    InPlace(&'a mut [u8]),
+}
+
+impl<'a> Body<'a> {
+    /// The same as RustCrypto has it; both places are of one length.
+    pub(super) fn in_out(self) -> InOutBuf<'a, 'a, u8> {
+        match self {
+            Self::Apart { input, output } => {
+                let length = input.len().min(output.len());
+                let (input, output) = (&input[..length], &mut output[..length]);
+                InOutBuf::new(input, output).unwrap_or_else(|_| InOutBuf::from(&mut [][..]))
+            }
+            Self::InPlace(body) => InOutBuf::from(body),
+        }
+    }
+
+    /// Leaves the plaintext of an algorithm that does not encrypt.
+    pub(super) fn copy(self) {
+        if let Self::Apart { input, output } = self {
+            output.copy_from_slice(input);
         }
     }
 }
@@ -81,8 +92,8 @@ impl CipherKey {
             (Cipher::Null, _) => None,
             (Cipher::DesCbc, _) => Des::new_from_slice(key).ok().map(Self::Des),
             (Cipher::TripleDesCbc, _) => TdesEde3::new_from_slice(key).ok().map(|key| Self::TripleDes(Box::new(key))),
-            (Cipher::AesCbc, Direction::Outbound) => AesEncrypt::new(key).map(Self::CbcEncrypt),
-            (Cipher::AesCbc, Direction::Inbound) => AesDecrypt::new(key).map(Self::CbcDecrypt),
+            (Cipher::AesCbc, Direction::Outbound) => cbc::EncryptKey::new(key).map(Self::CbcEncrypt),
+            (Cipher::AesCbc, Direction::Inbound) => cbc::DecryptKey::new(key).map(Self::CbcDecrypt),
             (Cipher::AesCtr, _) => key
                 .split_last_chunk()
                 .and_then(|(key, nonce)| Some(Self::Ctr { key: AesEncrypt::new(key)?, nonce: CtrNonce(*nonce) })),
@@ -118,9 +129,7 @@ impl CipherKey {
             Self::TripleDes(key) => {
                 encrypt_blocks(CbcEncryptor::<TdesEde3>::inner_iv_init(key, block::<8>(iv).into()), payload, body);
             }
-            Self::CbcEncrypt(key) => {
-                with_aes!(AesEncrypt, key, key => encrypt_blocks(CbcEncryptor::inner_iv_init(key, block::<16>(iv).into()), payload, body));
-            }
+            Self::CbcEncrypt(key) => key.encrypt(&mut [cbc::Job { iv: *block(iv), payload, body }]),
             Self::Ctr { key, nonce } => {
                 let counter = nonce.counter_block(iv);
                 with_aes!(AesEncrypt, key, key => encrypt_stream(Ctr::from_core(CtrCore::inner_iv_init(key, (&counter).into())), payload, body));
@@ -128,21 +137,39 @@ impl CipherKey {
         }
     }
 
+    /// Encrypts a batch, each packet with its IV.
+    pub(super) fn encrypt_all<'a>(&self, batch: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>, &'a mut [u8])>) {
+        if let Self::CbcEncrypt(key) = self {
+            let mut jobs: ArrayVec<cbc::Job<'_>, MAX_BATCH> =
+                batch.map(|(iv, payload, body)| cbc::Job { iv: *block(iv), payload, body }).collect();
+            key.encrypt(&mut jobs);
+        } else {
+            batch.for_each(|(iv, payload, body)| self.encrypt(iv, payload, body));
+        }
+    }
+
+    /// Whether packets that are encrypted together take less time than one by one.
+    pub(super) fn works_abreast(&self) -> bool {
+        matches!(self, Self::CbcEncrypt(_))
+    }
+
     /// Decrypts; a body that is no whole number of blocks was refused before.
-    pub(super) fn decrypt(&self, iv: &[u8], body: InOutBuf<'_, '_, u8>) {
+    pub(super) fn decrypt(&self, iv: &[u8], body: Body<'_>) {
         match self {
-            Self::Null | Self::CbcEncrypt(_) => {
-                let _ = body.into_out_with_copied_in();
+            Self::Null | Self::CbcEncrypt(_) => body.copy(),
+            Self::Des(key) => {
+                decrypt_blocks(CbcDecryptor::<Des>::inner_iv_init(key, block::<8>(iv).into()), body.in_out());
             }
-            Self::Des(key) => decrypt_blocks(CbcDecryptor::<Des>::inner_iv_init(key, block::<8>(iv).into()), body),
             Self::TripleDes(key) => {
-                decrypt_blocks(CbcDecryptor::<TdesEde3>::inner_iv_init(key, block::<8>(iv).into()), body);
+                decrypt_blocks(CbcDecryptor::<TdesEde3>::inner_iv_init(key, block::<8>(iv).into()), body.in_out());
             }
-            Self::CbcDecrypt(key) => {
-                with_aes!(AesDecrypt, key, key => decrypt_blocks(CbcDecryptor::inner_iv_init(key, block::<16>(iv).into()), body));
-            }
+            Self::CbcDecrypt(key) => match body {
+                Body::Apart { input, output } => key.decrypt(block(iv), input, output),
+                Body::InPlace(body) => key.decrypt_in_place(block(iv), body),
+            },
             Self::Ctr { key, nonce } => {
                 let counter = nonce.counter_block(iv);
+                let body = body.in_out();
                 with_aes!(AesEncrypt, key, key => Ctr::from_core(CtrCore::inner_iv_init(key, (&counter).into())).apply_keystream_inout(body));
             }
         }

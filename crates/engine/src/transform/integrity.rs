@@ -1,14 +1,15 @@
 //! Integrity algorithms. Pad states are computed once for each key.
 
 use ::cipher::{Block, BlockCipherEncrypt, KeyInit};
+use ::hmac::{Hmac, Mac};
 use aes::Aes128Enc;
-use hmac::{Hmac, Mac};
+use gipsec_kernels::hmac as abreast;
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use zeroize::Zeroize;
 
-use crate::{Integrity, SaError};
+use crate::{Integrity, SaError, batch::MAX_BATCH};
 
 /// A full-length tag of any algorithm, in its first bytes.
 pub(crate) type Tag = [u8; 64];
@@ -38,11 +39,17 @@ pub(super) fn icv_len(integrity: Integrity, asked: Option<usize>) -> Result<usiz
 pub(super) enum IntegrityKey {
     None,
     Md5(Hmac<Md5>),
-    Sha1(Hmac<Sha1>),
-    Sha256(Box<Hmac<Sha256>>),
+    Sha1(Box<Both<Hmac<Sha1>, abreast::Sha1Key>>),
+    Sha256(Box<Both<Hmac<Sha256>, abreast::Sha256Key>>),
     Sha384(Box<Hmac<Sha384>>),
     Sha512(Box<Hmac<Sha512>>),
     Xcbc(Box<Xcbc>),
+}
+
+/// A key twice: for a message in parts, and for many messages abreast.
+pub(super) struct Both<P, A> {
+    parts: P,
+    abreast: A,
 }
 
 impl IntegrityKey {
@@ -67,8 +74,12 @@ impl IntegrityKey {
         match integrity {
             Integrity::None => Some(Self::None),
             Integrity::HmacMd5 => Hmac::new_from_slice(key).ok().map(Self::Md5),
-            Integrity::HmacSha1 => Hmac::new_from_slice(key).ok().map(Self::Sha1),
-            Integrity::HmacSha256 => Hmac::new_from_slice(key).ok().map(|key| Self::Sha256(Box::new(key))),
+            Integrity::HmacSha1 => Hmac::new_from_slice(key)
+                .ok()
+                .map(|parts| Self::Sha1(Box::new(Both { parts, abreast: abreast::Sha1Key::new(key) }))),
+            Integrity::HmacSha256 => Hmac::new_from_slice(key)
+                .ok()
+                .map(|parts| Self::Sha256(Box::new(Both { parts, abreast: abreast::Sha256Key::new(key) }))),
             Integrity::HmacSha384 => Hmac::new_from_slice(key).ok().map(|key| Self::Sha384(Box::new(key))),
             Integrity::HmacSha512 => Hmac::new_from_slice(key).ok().map(|key| Self::Sha512(Box::new(key))),
             Integrity::AesXcbc => key.try_into().ok().map(|key| Self::Xcbc(Box::new(Xcbc::new(key)))),
@@ -81,13 +92,36 @@ impl IntegrityKey {
         matches!(self, Self::Sha1(_) | Self::Sha256(_))
     }
 
+    /// The full tags of many messages, each in two parts; as many `tags` at least.
+    pub(super) fn compute_all(&self, messages: &[abreast::Message<'_>], tags: &mut [Tag]) {
+        match self {
+            Self::Sha1(key) => {
+                let mut full = [[0; 20]; MAX_BATCH];
+                let full = &mut full[..messages.len().min(MAX_BATCH)];
+                key.abreast.compute(messages, full);
+                tags.iter_mut().zip(full).for_each(|(tag, full)| tag[..20].copy_from_slice(full));
+            }
+            Self::Sha256(key) => {
+                let mut full = [[0; 32]; MAX_BATCH];
+                let full = &mut full[..messages.len().min(MAX_BATCH)];
+                key.abreast.compute(messages, full);
+                tags.iter_mut().zip(full).for_each(|(tag, full)| tag[..32].copy_from_slice(full));
+            }
+            _ => {
+                for (message, tag) in messages.iter().zip(tags) {
+                    *tag = self.compute(&[message.head, message.tail]);
+                }
+            }
+        }
+    }
+
     /// The full tag over `parts` in order, in its first bytes.
     pub(super) fn compute(&self, parts: &[&[u8]]) -> Tag {
         match self {
             Self::None => NO_TAG,
             Self::Md5(key) => hmac(key, parts),
-            Self::Sha1(key) => hmac(key, parts),
-            Self::Sha256(key) => hmac(key.as_ref(), parts),
+            Self::Sha1(key) => hmac(&key.parts, parts),
+            Self::Sha256(key) => hmac(&key.parts, parts),
             Self::Sha384(key) => hmac(key.as_ref(), parts),
             Self::Sha512(key) => hmac(key.as_ref(), parts),
             Self::Xcbc(key) => key.compute(parts),

@@ -10,15 +10,17 @@ mod integrity;
 #[cfg(test)]
 mod vectors;
 
-use ::cipher::inout::InOutBuf;
-use gipsec_kernels::gcm::GcmKey;
+use arrayvec::ArrayVec;
+use gipsec_kernels::{gcm::GcmKey, hmac::Message};
 use gipsec_wire::esp;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{Algorithms, Attributes, Cipher, Combined, Direction, Integrity, Keys, PacketError, SaError, iv};
+use crate::{
+    Algorithms, Attributes, Cipher, Combined, Direction, Integrity, Keys, PacketError, SaError, batch::MAX_BATCH, iv,
+};
 use ccm_mode::CcmKey;
-use cipher::CipherKey;
+use cipher::{Body, CipherKey};
 use integrity::IntegrityKey;
 pub(crate) use integrity::{NO_TAG, Tag};
 
@@ -192,13 +194,34 @@ impl Transform {
     /// Whether packets that are sealed together take less time than one by one.
     #[inline]
     pub(crate) fn works_abreast(&self) -> bool {
-        matches!(self.algorithm, Algorithm::Separate { .. })
+        matches!(&self.algorithm, Algorithm::Separate { cipher, integrity }
+            if cipher.works_abreast() || integrity.works_abreast())
     }
 
-    /// Encrypts and authenticates a batch.
+    /// Encrypts and authenticates a batch of at most [`MAX_BATCH`] packets.
     pub(crate) fn seal(&self, batch: &mut [Seal<'_>]) {
-        for Seal { payload, packet, high } in batch {
-            self.seal_one(Seal { payload: *payload, packet, high: *high });
+        match (&self.algorithm, batch) {
+            (_, []) => {}
+            (Algorithm::Separate { cipher, .. }, batch @ [_, _, ..]) => {
+                cipher.encrypt_all(batch.iter_mut().map(|Seal { payload, packet, .. }| {
+                    let (front, body, _) = self.split_mut(packet);
+                    (&front[esp::HEADER..], *payload, body)
+                }));
+                let mut tags = [NO_TAG; MAX_BATCH];
+                let sealed: ArrayVec<Unverified<'_>, MAX_BATCH> =
+                    batch.iter().map(|Seal { packet, high, .. }| Unverified { packet, high: *high }).collect();
+                self.expect(&sealed, &mut tags);
+                drop(sealed);
+                for (Seal { packet, .. }, tag) in batch.iter_mut().zip(tags) {
+                    let (_, _, icv) = self.split_mut(packet);
+                    icv.copy_from_slice(&tag[..icv.len()]);
+                }
+            }
+            (_, batch) => {
+                for Seal { payload, packet, high } in batch {
+                    self.seal_one(Seal { payload: *payload, packet, high: *high });
+                }
+            }
         }
     }
 
@@ -240,14 +263,20 @@ impl Transform {
         matches!(&self.algorithm, Algorithm::Separate { integrity, .. } if integrity.works_abreast())
     }
 
-    /// The ICVs that packets should have, where [`Transform::verifies_abreast`] says so; as many `tags` at least.
+    /// The ICVs that at most [`MAX_BATCH`] packets should have, where integrity is an algorithm of its own; as many `tags`
+    /// at least.
     pub(crate) fn expect(&self, packets: &[Unverified<'_>], tags: &mut [Tag]) {
-        if let Algorithm::Separate { integrity, .. } = &self.algorithm {
-            for (Unverified { packet, high }, tag) in packets.iter().zip(tags) {
-                let covered = &packet[..packet.len() - self.icv_len];
-                *tag = integrity.compute(&[covered, &high_bytes(*high)[..high_len(*high)]]);
-            }
-        }
+        let Algorithm::Separate { integrity, .. } = &self.algorithm else { return };
+        let highs: ArrayVec<[u8; 4], MAX_BATCH> = packets.iter().map(|packet| high_bytes(packet.high)).collect();
+        let messages: ArrayVec<Message<'_>, MAX_BATCH> = packets
+            .iter()
+            .zip(&highs)
+            .map(|(Unverified { packet, high }, bytes)| Message {
+                head: &packet[..packet.len() - self.icv_len],
+                tail: &bytes[..high_len(*high)],
+            })
+            .collect();
+        integrity.compute_all(&messages, tags);
     }
 
     /// Verifies `packet` and decrypts it into `output`, which is as long as what was encrypted. Where the ICV does not
@@ -268,8 +297,7 @@ impl Transform {
             return key.open(&salt.nonce(iv), frame.aad().bytes(), body, icv, output).map_err(|_| Forged);
         }
         self.verify(&frame, body, tag)?;
-        // The lengths are equal.
-        self.decrypt(&frame, InOutBuf::new(body, output).map_err(|_| Forged)?)
+        self.decrypt(&frame, Body::Apart { input: body, output })
     }
 
     /// As [`Transform::open`], with the plaintext in the place of the ciphertext.
@@ -282,7 +310,7 @@ impl Transform {
             return key.open_in_place(&salt.nonce(iv), frame.aad().bytes(), icv, body).map_err(|_| Forged);
         }
         self.verify(&frame, body, tag)?;
-        self.decrypt(&frame, InOutBuf::from(body))
+        self.decrypt(&frame, Body::InPlace(body))
     }
 
     /// What is not encrypted, what is, and the ICV.
@@ -321,17 +349,18 @@ impl Transform {
         matches(&expected[..frame.icv.len()], frame.icv)
     }
 
-    fn decrypt(&self, frame: &Frame<'_>, mut body: InOutBuf<'_, '_, u8>) -> Result<(), Forged> {
+    fn decrypt(&self, frame: &Frame<'_>, body: Body<'_>) -> Result<(), Forged> {
         match &self.algorithm {
             Algorithm::Separate { cipher, .. } => {
                 cipher.decrypt(frame.iv, body);
                 Ok(())
             }
             Algorithm::Gmac { .. } => {
-                let _ = body.into_out_with_copied_in();
+                body.copy();
                 Ok(())
             }
             Algorithm::Ccm(key) => {
+                let mut body = body.in_out();
                 let result = key.open(frame.iv, frame.aad().bytes(), frame.icv, body.reborrow());
                 if result.is_err() {
                     body.get_out().zeroize();

@@ -86,9 +86,9 @@ fn ciphers() {
 
         let decrypt = CipherKey::new(kind, &key, Direction::Inbound).unwrap();
         let mut out = vec![0; ciphertext.len()];
-        decrypt.decrypt(&iv, InOutBuf::new(&ciphertext, &mut out).unwrap());
+        decrypt.decrypt(&iv, Body::Apart { input: &ciphertext, output: &mut out });
         assert_eq!(out, plaintext, "{}", vector.source);
-        decrypt.decrypt(&iv, InOutBuf::from(&mut in_place[..]));
+        decrypt.decrypt(&iv, Body::InPlace(&mut in_place));
         assert_eq!(in_place, plaintext, "{}", vector.source);
     }
 }
