@@ -81,6 +81,9 @@ impl Content {
     }
 }
 
+// The steps that every packet goes through are inlined by force: what they hand on would otherwise go through memory in
+// odd sizes, and each such load stalls.
+
 /// Bytes written, and payload bytes among them.
 type Delivered = (usize, usize);
 
@@ -120,7 +123,7 @@ impl Inbound {
     }
 
     /// Opens a packet, unless the lifetime is over, and counts what became of it.
-    #[inline]
+    #[inline(always)]
     fn settle(&self, tally: &mut Tally, open: impl FnOnce() -> Result<Delivered, PacketError>) -> Verdict {
         let result = if tally.left == 0 { Err(PacketError::LifetimeExpired) } else { open() };
         match result {
@@ -137,7 +140,7 @@ impl Inbound {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn decapsulate_one(&self, route: &Route, packet: &mut Buffers<'_>) -> Result<Delivered, PacketError> {
         let located = self.locate(route, packet.input())?;
         match self.attributes.protocol {
@@ -179,7 +182,7 @@ impl Inbound {
     }
 
     /// Finds ESP or AH behind the IP headers, and behind UDP when the SA is encapsulated.
-    #[inline]
+    #[inline(always)]
     fn locate(&self, route: &Route, input: &[u8]) -> Result<Located, PacketError> {
         let header = Header::parse(input)?;
         let upper = header.upper(input)?;
@@ -196,7 +199,7 @@ impl Inbound {
     }
 
     /// What can be checked of an ESP packet before its ICV.
-    #[inline]
+    #[inline(always)]
     fn admit_esp(&self, located: Located, input: &[u8]) -> Result<Admitted, PacketError> {
         let ipsec = &input[located.ipsec.clone()];
         let head = esp::Header::parse(ipsec)?;
@@ -214,7 +217,7 @@ impl Inbound {
     }
 
     /// Opens an admitted packet; `tag` is the ICV it should have, where that is known already.
-    #[inline]
+    #[inline(always)]
     fn open_esp(
         &self,
         route: &Route,
