@@ -161,7 +161,7 @@ static void get_in_order(void) {
         struct g_ipsec_la_sa sa = gcm_sa(0x7200 + i);
         sa.soft_kilobytes_limit = 1000 + i;
         sa.hard_kilobytes_limit = 2000 + i;
-        sa.cmn_flags = G_IPSEC_LA_SA_LIFETIME_IN_KB;
+        sa.cmn_flags = SA_FLAGS(G_IPSEC_LA_SA_LIFETIME_IN_KB | G_IPSEC_LA_SA_USE_ECN);
         if (i % 2) tunnel_v6(&sa);
         handles[i] = add_sa(&handle, INBOUND, &sa);
     }
@@ -193,7 +193,7 @@ static void get_in_order(void) {
             }
             CHECK_EQ(sas[i].spi, 0x7200 + seen);
             CHECK_EQ(sas[i].proto, G_IPSEC_LA_PROTOCOL_ESP);
-            CHECK_EQ(sas[i].cmn_flags & ~G_IPSEC_LA_SA_USE_IPv6, G_IPSEC_LA_SA_LIFETIME_IN_KB);
+            CHECK_EQ(sas[i].cmn_flags, G_IPSEC_LA_SA_LIFETIME_IN_KB | G_IPSEC_LA_SA_USE_ECN);
             CHECK_EQ(sas[i].soft_kilobytes_limit, 1000 + seen);
             CHECK_EQ(sas[i].hard_kilobytes_limit, 2000 + seen);
             CHECK_EQ(sas[i].crypto_params.comb_algo, G_IPSEC_LA_COMB_AES_GCM);

@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 build=${GIPSEC_TEST_BUILD:-build/test}
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT INT TERM
+trap 'rm -f "$log" "$log.ok" "$log.cmake"' EXIT INT TERM
 passed=0
 
 step() { printf '\n== %s\n' "$*"; }
@@ -41,22 +41,20 @@ run "Rust: the engine and the kernels without any code of our own for the proces
     cargo test --locked -p gipsec-kernels -p gipsec-engine --features gipsec-kernels/portable
 
 step "Building the C library and its tests"
-cmake -S . -B "$build/release" -DCMAKE_BUILD_TYPE=Release >"$log.cmake" 2>&1 &&
+cmake -S . -B "$build/release" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON >"$log.cmake" 2>&1 &&
     cmake --build "$build/release" -j2 >>"$log.cmake" 2>&1 || { tail -40 "$log.cmake" >&2; fail "the C build"; }
 run "C and C++: ctest, with valgrind" ctest --test-dir "$build/release" --output-on-failure -j2
 
 step "Building the C tests with AddressSanitizer and UndefinedBehaviorSanitizer"
-cmake -S . -B "$build/sanitize" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_SANITIZE=address,undefined \
+cmake -S . -B "$build/sanitize" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON -DGIPSEC_SANITIZE=address,undefined \
     -DGIPSEC_CARGO_TARGET_DIR="$PWD/$build/release/cargo" >"$log.cmake" 2>&1 &&
     cmake --build "$build/sanitize" -j2 >>"$log.cmake" 2>&1 || { tail -40 "$log.cmake" >&2; fail "the sanitizer build"; }
 run "C and C++: ctest, with sanitizers" ctest --test-dir "$build/sanitize" --output-on-failure -j2
 
 step "Python environment for the conformance suite"
 venv=$build/venv
-[ -x "$venv/bin/pytest" ] || {
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/conformance/requirements.txt
-}
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/conformance/requirements.txt
 library=$(ls "$PWD/$build/release/libgipsec.so.1")
 run "Conformance: published vectors, scapy, tshark" \
     env GIPSEC_LIBRARY="$library" "$venv/bin/pytest" -q -rs tests/conformance
@@ -66,5 +64,4 @@ run "README: its programs compile and run as they stand" python3 scripts/readme_
 printf '\n== Summary\n'
 skipped=$(grep -c 'SKIPPED' "$log" || true)
 grep 'SKIPPED' "$log" | sort | uniq -c | sort -rn | head -20 || true
-rm -f "$log.ok" "$log.cmake"
 printf '%d suites passed, 0 failed; %d lines say SKIPPED\n' "$passed" "$skipped"

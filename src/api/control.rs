@@ -186,13 +186,20 @@ pub(crate) unsafe fn add(
         _ => return Err(Error::Unsupported("SA bundles are not supported")),
     }
     // SAFETY: the same.
-    let (attributes, keys) = unsafe { convert::attributes(&required(input.sa_params)?, direction, options) }?;
+    let sa = unsafe { required(input.sa_params) }?;
+    let flags_of_sa = sa.cmn_flags;
+    // SAFETY: the same.
+    let (attributes, keys) = unsafe { convert::attributes(&sa, direction, options) }?;
     let group = registry().group(handle.client()?, handle.group()?)?;
     let manner = Manner::new(flags, Some(resp))?;
     let out = heard(&manner, out)?;
     let owner = group.clone();
     // SAFETY: the same.
-    unsafe { answer(&group, Lane::Control, &manner, out, move || Ok((owner.add_sa(attributes, &keys)?, owner.key()))) }
+    unsafe {
+        answer(&group, Lane::Control, &manner, out, move || {
+            Ok((owner.add_sa(attributes, &keys, flags_of_sa)?, owner.key()))
+        })
+    }
 }
 
 /// Changes an SA: the address and port of one end, or its replay information.
@@ -300,7 +307,8 @@ impl Answer<Readings> for SaGetOutArgs {
         for index in 0..*wanted {
             let reading = readings.get(index);
             if *information && !self.sa_params.is_null() {
-                let sa: Sa = reading.map_or(convert::EMPTY, |reading| convert::c_sa(&reading.attributes));
+                let sa: Sa =
+                    reading.map_or(convert::EMPTY, |reading| convert::c_sa(&reading.attributes, reading.remark));
                 // SAFETY: the caller's array has `wanted` entries.
                 unsafe { self.sa_params.add(index).write_unaligned(sa) };
             }

@@ -3,8 +3,7 @@
 use std::{net::IpAddr, num::NonZeroU32, ptr};
 
 use gipsec_accelerator::engine::{
-    Algorithms, Attributes, Cipher, Combined, DfRule, DscpRule, Endpoints, Integrity, Lifetime, Mode, Protocol, Rules,
-    Statistics,
+    Algorithms, Attributes, Cipher, Combined, DfRule, DscpRule, Endpoints, Integrity, Mode, Protocol, Rules, Statistics,
 };
 
 use crate::{
@@ -68,21 +67,11 @@ fn bits(bytes: usize) -> u32 {
     u32::try_from(bytes * 8).unwrap_or(u32::MAX)
 }
 
-/// An SA as C reads it back: without keys and IV (R32).
-pub(crate) fn c_sa(attributes: &Attributes) -> Sa {
-    let mut sa = EMPTY;
-    let mut set = |condition: bool, bit: u32| sa.cmn_flags |= if condition { bit } else { 0 };
-    set(attributes.udp.is_some(), value::SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL);
-    set(attributes.lifetime != Lifetime::default(), value::SA_LIFETIME_IN_KB);
-    set(attributes.mode == Mode::Transport, value::SA_ENCAP_TRANSPORT_MODE);
-    set(attributes.extended_sequence, value::SA_USE_ESN);
-    set(matches!(attributes.mode, Mode::Tunnel(Endpoints::V6 { .. })), value::SA_USE_IPV6);
-    set(attributes.notify.soft_lifetime, value::NOTIFY_LIFETIME_KB_EXPIRY);
-    set(attributes.notify.sequence_overflow, value::NOTIFY_SEQNUM_OVERFLOW);
-    set(attributes.notify.sequence_periodic, value::NOTIFY_SEQNUM_PERIODIC);
+/// An SA as C reads it back: with the flags that it was added with, without keys and IV (R32).
+pub(crate) fn c_sa(attributes: &Attributes, flags: u32) -> Sa {
+    let mut sa = Sa { cmn_flags: flags, ..EMPTY };
     match &attributes.rules {
         Rules::Outbound(rules) => {
-            set(rules.ecn, value::SA_USE_ECN);
             let (dscp_handle, dscp) = match rules.dscp {
                 DscpRule::Copy => (value::DSCP_COPY, 0),
                 DscpRule::Clear => (value::DSCP_CLEAR, 0),
@@ -96,7 +85,6 @@ pub(crate) fn c_sa(attributes: &Attributes) -> Sa {
             sa.by_direction.outb = SaOutbound { dscp, df_bit_handle, dscp_handle, iv: ptr::null_mut(), iv_len_bits: 0 };
         }
         Rules::Inbound(rules) => {
-            set(rules.replay_window.is_some(), value::SA_DO_ANTI_REPLAY_CHECK);
             sa.by_direction.inb = SaInbound {
                 flags: u32::from(rules.propagate_ecn),
                 // Larger windows are the extension's, and do not fit.

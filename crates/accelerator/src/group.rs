@@ -35,6 +35,7 @@ const MAX_WEIGHT: usize = 262_144;
 pub struct SaEntry {
     group: Arc<Group>,
     direction: Direction,
+    remark: u32,
     association: Box<dyn Association>,
 }
 
@@ -43,6 +44,8 @@ pub struct SaEntry {
 pub struct SaReading {
     /// Its handle.
     pub key: Key,
+    /// What was remarked when it was added.
+    pub remark: u32,
     /// What it is, without its keys.
     pub attributes: Attributes,
     /// What it has done.
@@ -201,8 +204,8 @@ impl Group {
         self.hooks.store(hooks.map(Arc::new));
     }
 
-    /// Adds an SA.
-    pub fn add_sa(self: &Arc<Self>, attributes: Attributes, keys: &Keys) -> Result<Key, Error> {
+    /// Adds an SA. `remark` is given back with every reading of it, and means nothing here.
+    pub fn add_sa(self: &Arc<Self>, attributes: Attributes, keys: &Keys, remark: u32) -> Result<Key, Error> {
         let direction = attributes.direction();
         let association = self.slot.backend.add_sa(attributes, keys);
         wipe_stack();
@@ -212,8 +215,10 @@ impl Group {
         if self.flight.lock().closed {
             return Err(Error::BadHandle("accelerator"));
         }
-        let entry =
-            self.sas.insert(|_| SaEntry { group: self.clone(), direction, association }).ok_or(Error::Full("SAs"))?;
+        let entry = self
+            .sas
+            .insert(|_| SaEntry { group: self.clone(), direction, remark, association })
+            .ok_or(Error::Full("SAs"))?;
         listing.of(direction).insert(entry.key);
         drop(listing);
         self.past.lock().created += 1;
@@ -428,6 +433,7 @@ impl Entry<SaEntry> {
     fn read(&self) -> SaReading {
         SaReading {
             key: self.key,
+            remark: self.value.remark,
             attributes: self.value.association.attributes(),
             statistics: self.value.association.statistics(),
         }

@@ -91,7 +91,8 @@ fn a_groups_sas_are_its_own_and_counted_after_they_are_gone() {
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     let group = registry.create_group(client, "blue").unwrap();
     let (attributes, keys) = gcm_sa();
-    let sa = registry.group(client, Some(group)).unwrap().add_sa(attributes, &keys).unwrap();
+    let sa = registry.group(client, Some(group)).unwrap().add_sa(attributes, &keys, 0).unwrap();
+    assert_eq!(registry.group(client, Some(group)).unwrap().read_sa(Direction::Outbound, sa).unwrap().remark, 0);
     assert!(matches!(registry.sa(client, None, sa, Direction::Outbound), Err(Error::NotFound(_))));
     assert!(matches!(registry.sa(client, Some(group), sa, Direction::Inbound), Err(Error::NotFound(_))));
 
@@ -259,7 +260,7 @@ fn handles_of_one_application_share_a_row() {
     let clients = [(); 2].map(|()| open(&registry, OpenMode::Shared, None).unwrap());
     let (attributes, keys) = gcm_sa();
     for client in clients {
-        registry.group(client, None).unwrap().add_sa(attributes.clone(), &keys).unwrap();
+        registry.group(client, None).unwrap().add_sa(attributes.clone(), &keys, 0).unwrap();
     }
     let rows = registry.active();
     assert_eq!(rows.len(), 1);
@@ -350,7 +351,7 @@ fn a_notification_that_comes_once_is_not_lost_among_many_calls() {
     let (mut attributes, keys) = gcm_sa();
     attributes.lifetime.soft_kilobytes = Some(NonZeroU32::MIN);
     attributes.notify.soft_lifetime = true;
-    let sa = group.add_sa(attributes, &keys).unwrap();
+    let sa = group.add_sa(attributes, &keys, 0).unwrap();
     let (sender, receiver) = mpsc::channel();
     group.set_hooks(Some(gipsec_accelerator::Hooks::new(move |notification| {
         sender.send(notification.what).unwrap();
