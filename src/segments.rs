@@ -285,7 +285,7 @@ unsafe fn process_gathered(
         left = later;
     }
     packet.as_mut_slice().zeroize();
-    result[..written].zeroize();
+    result.as_mut_slice().zeroize();
     Ok(written)
 }
 

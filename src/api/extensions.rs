@@ -43,7 +43,9 @@ impl SaOptions {
             Error::Invalid("the size of the SA options is impossible, or they say what is not known here");
         // SAFETY: this function's contract.
         let given = unsafe { required(options.cast::<u32>()) }? as usize;
-        if !(size_of::<u32>()..=4096).contains(&given) {
+        // The ends of the first fields, or the whole structure and whatever comes behind it later.
+        let whole_fields = matches!(given, 4 | 8 | 16) || (size_of::<Self>()..=4096).contains(&given);
+        if !whole_fields {
             return Err(SIZE);
         }
         // SAFETY: the same.

@@ -89,21 +89,24 @@ impl Client {
     }
 
     /// Gives up a group that is closed.
-    pub(crate) fn abandon(&self, key: Key) -> Result<(), Error> {
-        let mut groups = self.groups.lock();
-        groups.as_mut().and_then(|groups| groups.remove(&key)).map(|_| ()).ok_or(Error::BadHandle("group"))
+    pub(crate) fn abandon(&self, key: Key) {
+        if let Some(groups) = self.groups.lock().as_mut() {
+            groups.remove(&key);
+        }
     }
 
     /// What each group has done, the one without a name first.
     pub(crate) fn activities(&self) -> Vec<(String, Activity)> {
         let mut groups = vec![self.root.clone()];
         groups.extend(self.groups.lock().iter().flat_map(BTreeMap::values).cloned());
+        groups.retain(|group| !group.is_closed());
         groups.iter().map(|group| (group.identity().to_owned(), group.activity())).collect()
     }
 
     /// Has the application told, once, that its accelerator is gone.
     pub(crate) fn broken(&self) {
-        if let Some(on_broken) = self.on_broken.lock().take() {
+        let on_broken = self.on_broken.lock().take();
+        if let Some(on_broken) = on_broken {
             // Whatever else waits, this is not lost.
             if let Err(work) = self.root.post(usize::MAX, Box::new(Broken(on_broken))) {
                 work.deliver();

@@ -366,6 +366,11 @@ impl Group {
         (flight.count, flight.landing)
     }
 
+    /// Whether the group takes nothing more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.flight.lock().closed
+    }
+
     /// Waits until at most `count` calls are in flight, or a moment has passed.
     pub(crate) fn wait_until(&self, count: usize) {
         let mut flight = self.flight.lock();

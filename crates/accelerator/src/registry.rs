@@ -223,10 +223,14 @@ impl Registry {
 
     /// Ends a group (R23).
     pub fn delete_group(&self, client: Key, group: Key) -> Result<(), Error> {
-        // The client knows the group until everything pending is delivered, so that a close beside this waits, too.
-        self.group(client, Some(group))?.close();
-        self.with_client(client, |client| client.abandon(group))??;
-        self.groups.remove(group);
+        let closing = self.group(client, Some(group))?;
+        closing.close();
+        self.groups.remove(group).ok_or(Error::BadHandle("group"))?;
+        // The client knows the group until all of its callbacks have returned, so that a close beside this, or after it
+        // when it came from one of them, waits for them.
+        if closing.in_flight().0 == 0 {
+            self.with_client(client, |client| client.abandon(group))?;
+        }
         Ok(())
     }
 

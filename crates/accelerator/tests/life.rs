@@ -408,3 +408,24 @@ fn a_thread_that_is_ending_may_close() {
     assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ok(()));
     assert!(open(registry, OpenMode::Exclusive, Some("soft0")).is_ok());
 }
+
+#[test]
+fn close_waits_for_a_callback_that_deleted_its_own_group() {
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let client = open(registry, OpenMode::Shared, None).unwrap();
+    let group = registry.create_group(client, "blue").unwrap();
+    let returned = Arc::new(AtomicUsize::new(0));
+    let (sender, receiver) = mpsc::channel();
+    let counted = returned.clone();
+    let deletes = move || {
+        sender.send(registry.delete_group(client, group)).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        counted.fetch_add(1, SeqCst);
+    };
+    let blue = registry.group(client, Some(group)).unwrap();
+    assert!(blue.submit(Lane::Control, told(|_| {}, deletes)).is_ok());
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ok(()));
+    assert!(registry.active().iter().all(|row| row.group != "blue"));
+    registry.close(client).unwrap();
+    assert_eq!(returned.load(SeqCst), 1);
+}

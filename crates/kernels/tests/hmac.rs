@@ -77,6 +77,22 @@ fn long_tails() {
 }
 
 #[test]
+fn every_tail_behind_every_rest_of_a_block() {
+    let mut generator = Generator::new(47);
+    let key = generator.bytes(32);
+    let data = generator.bytes(400);
+    for backend in available() {
+        let messages: Vec<_> = (0..=128)
+            .flat_map(|head| (0..=140).map(move |tail| (head, tail)))
+            .map(|(head, tail)| Message { head: &data[..head], tail: &data[200..200 + tail] })
+            .collect();
+        for messages in messages.chunks(64) {
+            check(&key, backend, messages);
+        }
+    }
+}
+
+#[test]
 fn mixed_batches() {
     let mut generator = Generator::new(44);
     let key = generator.bytes(32);

@@ -124,8 +124,11 @@ struct Lane<'m> {
     closing_end: usize,
 }
 
-/// The longest tail that always fits in the closing blocks.
-const LONGEST_TAIL: usize = 2 * BLOCK - (BLOCK - 1) - 9;
+/// Whether what the head leaves, the tail, and the padding (at least 9 bytes) fit in the closing blocks. Where they do not,
+/// head and tail fill at least one more block together.
+fn fits_closing_blocks(message: &Message<'_>) -> bool {
+    message.head.len() % BLOCK + message.tail.len() + 9 <= 2 * BLOCK
+}
 
 impl<'m> Lane<'m> {
     const EMPTY: Self =
@@ -231,7 +234,7 @@ pub(super) fn compute<H, E, T, const WORDS: usize, const CAPACITY: usize>(
         while active < CAPACITY
             && let Some((index, message)) = waiting.next()
         {
-            if message.tail.len() <= LONGEST_TAIL {
+            if fits_closing_blocks(message) {
                 states.set(active, &pads.inner);
                 lanes[active].start(index, 0, message);
             } else {
