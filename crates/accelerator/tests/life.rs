@@ -429,3 +429,18 @@ fn close_waits_for_a_callback_that_deleted_its_own_group() {
     registry.close(client).unwrap();
     assert_eq!(returned.load(SeqCst), 1);
 }
+
+#[test]
+fn poll_mode_is_entered_once_whoever_asks() {
+    let registry = Registry::new(1, (1, 2));
+    for _ in 0..200 {
+        let client = open(&registry, OpenMode::Shared, None).unwrap();
+        let enter = || registry.with_client(client, gipsec_accelerator::Client::enter_poll_mode).unwrap().unwrap();
+        let (one, other) = thread::scope(|scope| {
+            let other = scope.spawn(enter);
+            (enter(), other.join().unwrap())
+        });
+        assert_eq!(one, other);
+        registry.close(client).unwrap();
+    }
+}
