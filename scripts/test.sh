@@ -39,6 +39,7 @@ install_needed
 run "Rust: unit, property, layout and header tests" cargo test --workspace --locked
 run "Rust: the engine and the kernels without any code of our own for the processor" \
     cargo test --locked -p gipsec-kernels -p gipsec-engine --features gipsec-kernels/portable
+run "Compression: LZS against OpenConnect's" scripts/lzs_peer.sh "$build/lzs-peer"
 
 step "Building the C library and its tests"
 cmake -S . -B "$build/release" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON >"$log.cmake" 2>&1 &&
