@@ -18,16 +18,16 @@
 #define STATIC_ASSERT(condition) _Static_assert(condition, #condition)
 #endif
 
-/* "-EINVAL" for -22: what R20 calls a result. */
+/* "-EINVAL" for -22: what R20 calls a result, and -ENOMSG, for what is not IPsec at all. */
 static inline const char *errno_name(long long result) {
     switch (-result) {
     case 0: return "0";
 #define NAME(name) case name: return "-" #name
         NAME(EINVAL); NAME(EBADF); NAME(ENOENT); NAME(ENODEV); NAME(EBUSY); NAME(ENOTSUP); NAME(ENOSPC); NAME(EAGAIN);
         NAME(EMSGSIZE); NAME(EPROTO); NAME(EILSEQ); NAME(ERANGE); NAME(ESTALE); NAME(EALREADY); NAME(EBADMSG);
-        NAME(EOVERFLOW); NAME(EKEYEXPIRED); NAME(EIO);
+        NAME(EOVERFLOW); NAME(EKEYEXPIRED); NAME(EIO); NAME(ENOMSG);
 #undef NAME
-    default: return "not a result of R20";
+    default: return "not a result";
     }
 }
 

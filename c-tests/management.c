@@ -228,28 +228,15 @@ static void capabilities(void) {
     const struct g_ipsec_la_capabilities *c = &out.caps;
     CHECK(c->sg_features && c->ah_protocol && c->esp_protocol && c->udp_encap && c->esn && c->ecn && c->df);
     CHECK(c->anti_replay_check && c->ipv6_support && c->soft_lifetime_bytes_notify && c->seqnum_overflow_notify);
-    CHECK(c->seqnum_periodic_notify && !c->wesp_protocol);
+    CHECK(c->seqnum_periodic_notify && c->wesp_protocol && c->ipcomp_protocol);
+    CHECK(c->multi_sec_protocol && c->tfc);
+    CHECK_EQ(c->num_dscp_based_queues, 4);
     CHECK(c->auth_algo_caps.md5 && c->auth_algo_caps.sha1 && c->auth_algo_caps.sha2 && c->auth_algo_caps.aes_xcbc);
     CHECK(c->auth_algo_caps.none && !c->auth_algo_caps.des);
     CHECK(c->cipher_algo_caps.des && c->cipher_algo_caps.des_c && c->cipher_algo_caps.aes &&
           c->cipher_algo_caps.aes_ctr);
     CHECK(c->cipher_algo_caps.null);
     CHECK(c->comb_algo_caps.aes_ccm && c->comb_algo_caps.aes_gcm && c->comb_algo_caps.aes_gmac);
-
-    struct g_ipsec_la_sa sas[2] = {gcm_sa(0x5101), gcm_sa(0x5102)};
-    struct g_ipsec_la_sa_add_inargs bundle;
-    struct g_ipsec_la_sa_add_outargs bundle_out;
-    memset(&bundle, 0, sizeof bundle);
-    bundle.dir = OUTBOUND, bundle.num_sas = 2, bundle.sa_params = sas;
-    CHECK_RESULT(g_ipsec_la_sa_add(&h, &bundle, SYNC, &bundle_out, no_response), c->multi_sec_protocol ? 0 : -ENOTSUP);
-    struct g_ipsec_la_sa compression;
-    memset(&compression, 0, sizeof compression);
-    compression.spi = 0x5103;
-    compression.proto = G_IPSEC_LA_PROTOCOL_IPCOMP;
-    compression.ipcomp_info.algo = G_IPSEC_LA_IPCOMP_DEFLATE;
-    compression.ipcomp_info.cpi = 0x5103;
-    compression.te_addr = sas[0].te_addr;
-    CHECK_RESULT(try_sa(&h, OUTBOUND, &compression, NULL), c->ipcomp_protocol ? 0 : -ENOTSUP);
 
     struct g_ipsec_la_resp_args resp = respond(capabilities_answered, &answered);
     CHECK_OK(g_ipsec_la_capabilities_get(&h, ASYNC, NULL, &resp));

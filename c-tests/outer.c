@@ -148,7 +148,7 @@ static void udp_encapsulation(int transport, int outer6, int inner6) {
     CHECK_EQ(back, INNER);
     /* An IKE message on the same port has the SPI 0, a keepalive is one byte. */
     memset(sealed + header + 8, 0, 4);
-    CHECK_RESULT(decap(&handle, in, sealed, length, opened, sizeof opened, &back), -EPROTO);
+    CHECK_RESULT(decap(&handle, in, sealed, length, opened, sizeof opened, &back), -ENOMSG);
     CHECK_OK(g_ipsec_la_sa_flush(&handle, SYNC, NULL));
 }
 

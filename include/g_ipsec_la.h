@@ -23,7 +23,9 @@
  *   -EAGAIN      the queue is full, or the system gave no thread: nothing was
  *                taken, call again
  *   -EMSGSIZE    the output does not fit (nothing is written) or exceeds 65,535 bytes
- *   -EPROTO      not an IP packet, truncated, a fragment, wrong SPI or protocol
+ *   -EPROTO      not an IP packet, truncated, a fragment, wrong SPI or protocol,
+ *                corrupt compression, a WESP header that lies
+ *   -ENOMSG      in UDP, but IKE's (non-ESP marker) or a NAT keepalive: not IPsec at all
  *   -EILSEQ      decrypted well, but the padding is wrong
  *   -ERANGE      sequence number 0 on an SA that checks replay
  *   -ESTALE      older than the anti-replay window
@@ -985,7 +987,10 @@ int32_t g_ipsec_la_notification_hooks_register(struct g_ipsec_la_handle handle,
 int32_t g_ipsec_la_notifications_hook_deregister(struct g_ipsec_la_handle handle);
 
 /**
- * Adds an SA, which belongs to the group that `handle` names. Bundles (`num_sas` over 1) are -ENOTSUP.
+ * Adds an SA, or a bundle, which belongs to the group that `handle` names. Of a bundle (`num_sas` 2 to 4), outbound
+ * processing applies the first entry first, and inbound processing undoes the last one first: IPComp only as entry 0, UDP
+ * encapsulation only in the last one, no protocol and SPI twice, and no tunnel that runs back where another one of them
+ * came from. An IPComp entry takes its CPI from `ipcomp_info` (0: the well-known one of the algorithm), and no SPI.
  */
 int32_t g_ipsec_la_sa_add(struct g_ipsec_la_handle *handle,
                           const struct g_ipsec_la_sa_add_inargs *in,
@@ -999,7 +1004,8 @@ int32_t g_ipsec_la_sa_add(struct g_ipsec_la_handle *handle,
  * Local is the source of an outbound SA and the destination of an inbound one; port 0 leaves the port. With
  * G_IPSEC_LA_SA_MODIFY_SEQ_NUM an outbound SA continues after the number, and an inbound one takes it as the highest
  * seen; which numbers before it were seen is what the bit map says when G_IPSEC_LA_SA_MODIFY_ANTI_REPLAY_WINDOW is set
- * too, and all of them otherwise.
+ * too, and all of them otherwise. Of a bundle, the addresses and port of the outermost tunnel change, or the numbers of
+ * the only entry that has some (-EINVAL when several have).
  */
 int32_t g_ipsec_la_sa_mod(struct g_ipsec_la_handle *handle,
                           const struct g_ipsec_la_sa_mod_inargs *in,
@@ -1025,7 +1031,8 @@ int32_t g_ipsec_la_sa_flush(struct g_ipsec_la_handle *handle,
 
 /**
  * Reads SAs in the order in which they were added: information, statistics, or both. Keys are never given back.
- * -ENOENT: there is none.
+ * A bundle is one row, of its entry 0; G_IPSEC_LA_SA_GET_EXACT reads an entry of it into each row. -ENOENT: there is
+ * none.
  */
 int32_t g_ipsec_la_sa_get(struct g_ipsec_la_handle *handle,
                           const struct g_ipsec_la_sa_get_inargs *in,

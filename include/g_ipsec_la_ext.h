@@ -14,6 +14,44 @@
 #include "g_ipsec_la.h"
 
 /**
+ * A `proto` of an SA: ESP, wrapped so that what is on the way can tell whether it is encrypted (RFC 5840).
+ */
+#define G_IPSEC_LA_EXT_PROTOCOL_WESP 141
+
+/**
+ * An `auth_algo` of the options: AES-CMAC-96 (RFC 4494), with an `auth_key` of 128 bits.
+ */
+#define G_IPSEC_LA_EXT_AUTH_AES_CMAC 1
+
+/**
+ * A `comb_algo` of the options: ChaCha20-Poly1305 (RFC 7634), with a `comb_key` of 288 bits: the salt of 4 bytes, then the
+ * key.
+ */
+#define G_IPSEC_LA_EXT_COMB_CHACHA20_POLY1305 1
+
+/**
+ * A flag of the options: the IV is the sequence number, and not sent (RFC 8750). With AES-GCM, AES-CCM and
+ * ChaCha20-Poly1305. The sequence number of such an outbound SA is never set back.
+ */
+#define G_IPSEC_LA_EXT_SA_IMPLICIT_IV 1
+
+/**
+ * A flag of the options, outbound: an outer IPv6 header has the flow label of an inner one; else it has 0.
+ */
+#define G_IPSEC_LA_EXT_SA_COPY_FLOW_LABEL 2
+
+/**
+ * A flag of the options, inbound in tunnel mode: packets whose outer addresses are not those of `te_addr` are refused.
+ */
+#define G_IPSEC_LA_EXT_SA_CHECK_OUTER 4
+
+/**
+ * A flag of the options: asynchronous packet calls may be processed, and called back, in any order, and at once on all
+ * of the library's threads. A bundle takes it from any of its entries.
+ */
+#define G_IPSEC_LA_EXT_SA_ANY_ORDER 8
+
+/**
  * What can be said of a new SA beyond the document. Zero everywhere but in `size` is what g_ipsec_la_sa_add does.
  */
 typedef struct g_ipsec_la_ext_sa_options {
@@ -33,6 +71,32 @@ typedef struct g_ipsec_la_ext_sa_options {
    * Packets between periodic notifications; 0: 65,536.
    */
   uint64_t seq_num_periodic_interval;
+  /**
+   * Bits of G_IPSEC_LA_EXT_SA_...
+   */
+  uint32_t flags;
+  /**
+   * 0, or a G_IPSEC_LA_EXT_AUTH_..., with 0 in the SA.
+   */
+  uint32_t auth_algo;
+  /**
+   * 0, or a G_IPSEC_LA_EXT_COMB_..., with 0 in the SA.
+   */
+  uint32_t comb_algo;
+  /**
+   * Length of the ICV in bits, also where the SA's field is too narrow for it; 0: as the SA says. HMAC-SHA2 of any
+   * length takes 96, for peers from before RFC 4868, and its full length.
+   */
+  uint32_t icv_len_bits;
+  /**
+   * Traffic flow confidentiality (RFC 4303 section 2.7), outbound ESP in tunnel mode: payloads are padded to this many
+   * bytes, up to 65,535; 0: they are not.
+   */
+  uint32_t tfc_pad_to;
+  /**
+   * The same: payloads that are longer are padded to a multiple of this many bytes, up to 65,535; 0: they are not.
+   */
+  uint32_t tfc_pad_multiple;
 } g_ipsec_la_ext_sa_options;
 
 #ifdef __cplusplus
@@ -46,7 +110,7 @@ extern "C" {
 const char *g_ipsec_la_ext_last_error(void);
 
 /**
- * As g_ipsec_la_sa_add, with options.
+ * As g_ipsec_la_sa_add, with options: an array of as many as `in` has SAs, all of one `size`.
  */
 int32_t g_ipsec_la_ext_sa_add(g_ipsec_la_handle *handle,
                               const g_ipsec_la_sa_add_inargs *in,
@@ -106,6 +170,44 @@ int32_t g_ipsec_la_ext_poll_mode_enter(g_ipsec_la_handle *handle,
  */
 int32_t g_ipsec_la_ext_poll(g_ipsec_la_handle *handle,
                             uint32_t max_callbacks);
+
+/**
+ * The name of a reason for which packets are refused, such as "replayed": numbers from 0, each with one meaning for ever.
+ * NULL: there are no more.
+ */
+const char *g_ipsec_la_ext_drop_reason_name(uint32_t reason);
+
+/**
+ * Reads how many packets an SA has refused for each reason: `counts` has `max_counts` entries, in the order of
+ * g_ipsec_la_ext_drop_reason_name. `entry` is that of a bundle, and 0 for a single SA. The counters only ever grow, and no
+ * packet that is refused meanwhile is lost. Returns how many reasons there are, or a negative errno.
+ */
+int32_t g_ipsec_la_ext_sa_drops_get(g_ipsec_la_handle *handle,
+                                    enum g_ipsec_la_sa_direction dir,
+                                    g_ipsec_la_sa_handle *sa_handle,
+                                    uint32_t entry,
+                                    uint64_t *counts,
+                                    uint32_t max_counts);
+
+/**
+ * Makes a dummy packet (RFC 4303 section 2.6), which the receiver drops without an error: as long as one that carries a
+ * packet of `length` bytes, 20 to 65,535. It takes a sequence number. `out_data` is as for g_ipsec_la_packet_encap.
+ * -EINVAL: the SA, and every entry of a bundle, is something else than outbound ESP in tunnel mode.
+ */
+int32_t g_ipsec_la_ext_dummy_packet(g_ipsec_la_handle *handle,
+                                    g_ipsec_la_sa_handle *sa_handle,
+                                    uint32_t length,
+                                    uint32_t num_sg_elem,
+                                    g_ipsec_la_data *out_data);
+
+/**
+ * The length of the largest packet that an outbound SA, or bundle, encapsulates to at most `outer_mtu` bytes now: what the
+ * path MTU means to those behind the tunnel. In transport mode, of a packet without IPv4 options or IPv6 extension
+ * headers. -EMSGSIZE: there is none.
+ */
+int32_t g_ipsec_la_ext_inner_mtu(g_ipsec_la_handle *handle,
+                                 g_ipsec_la_sa_handle *sa_handle,
+                                 uint32_t outer_mtu);
 
 #ifdef __cplusplus
 }  // extern "C"

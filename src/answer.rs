@@ -2,7 +2,7 @@
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
-use gipsec_accelerator::{Error, Group, Lane, Outcome, Work};
+use gipsec_accelerator::{Class, Error, Group, Lane, Outcome, Work};
 
 use crate::{
     guard::{caught, guarded},
@@ -116,7 +116,7 @@ pub(crate) unsafe fn answer<T: Send + 'static, O: Answer<T> + 'static>(
     if let Manner::Later(callback) = manner {
         let gone = Err(Error::NoDevice("the accelerator went away"));
         let call = Call { compute: Some(compute), result: gone, out: Lent(out), callback: *callback };
-        return group.submit(lane, Box::new(call)).map(|()| 0).map_err(|(error, _)| error);
+        return group.submit(lane, Class::Expedited, Box::new(call)).map(|()| 0).map_err(|(error, _)| error);
     }
     let result = caught(compute);
     if result.is_ok() && !out.is_null() {

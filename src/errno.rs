@@ -23,9 +23,15 @@ pub(crate) fn of_packet(error: PacketError) -> i32 {
     -match error {
         PacketError::Segments => libc::EINVAL,
         PacketError::NoRoom => libc::EMSGSIZE,
-        PacketError::Malformed(_) | PacketError::OtherSpi | PacketError::BadNextHeader | PacketError::Congestion => {
-            libc::EPROTO
-        }
+        PacketError::Malformed(_)
+        | PacketError::OtherSpi
+        | PacketError::OtherAddresses
+        | PacketError::OtherFamily
+        | PacketError::BadNextHeader
+        | PacketError::CorruptCompression
+        | PacketError::Congestion => libc::EPROTO,
+        // Not for IPsec at all: the application hands it to IKE, or forgets it.
+        PacketError::Ike | PacketError::Keepalive => libc::ENOMSG,
         PacketError::BadPadding => libc::EILSEQ,
         PacketError::SequenceZero => libc::ERANGE,
         PacketError::Late => libc::ESTALE,

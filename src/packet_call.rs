@@ -3,7 +3,7 @@
 use std::{ptr, sync::Arc};
 
 use gipsec_accelerator::{
-    Entry, Error, Key, Lane, Outcome, SaEntry, Work,
+    Class, Entry, Error, Key, Outcome, SaEntry, Work,
     engine::{Direction, PacketError},
 };
 
@@ -165,8 +165,10 @@ impl PacketCall {
         // SAFETY: this function's contract.
         let jobs: Vec<Job> = unsafe { self.jobs.iter() }.collect();
         let count = jobs.len();
+        // SAFETY: the same.
+        let class = jobs.first().map_or_else(Class::default, |job| unsafe { job.class() });
         let work = Queued { sa: sa.clone(), results: vec![0; count], jobs, callback };
-        match sa.value.group().submit(Lane::Sa(self.sa), Box::new(work)) {
+        match sa.value.group().submit(sa.lane(), class, Box::new(work)) {
             Ok(()) => Ok(0),
             Err((error, _)) => {
                 if error == Error::QueueFull {

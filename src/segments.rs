@@ -6,7 +6,10 @@
 use std::{cell::RefCell, slice};
 
 use arrayvec::ArrayVec;
-use gipsec_accelerator::engine::{Buffers, PacketError, Verdict};
+use gipsec_accelerator::{
+    Class,
+    engine::{Buffers, PacketError, Verdict},
+};
 use zeroize::Zeroize;
 
 use crate::types::{Data, Packet};
@@ -84,6 +87,53 @@ impl Job {
         }
         // SAFETY: each is valid for its length, and they do not overlap.
         Ok(Layout::Whole(unsafe { Buffers::Apart { input: input.slice(), output: output.slice_mut() } }))
+    }
+
+    /// The class of the packet's DSCP, where its first piece says so.
+    ///
+    /// # Safety
+    /// As for [`Job::layout`].
+    pub(crate) unsafe fn class(&self) -> Class {
+        if self.input.is_null() || self.input_count == 0 {
+            return Class::default();
+        }
+        // SAFETY: not NULL, and then valid by this function's contract.
+        let Ok(span) = (unsafe { Span::read(self.input) }) else { return Class::default() };
+        // SAFETY: the same; it is read before anything is written.
+        match unsafe { span.slice() } {
+            [first, second, ..] if first >> 4 == 4 => Class::of_dscp(second >> 2),
+            [first, second, ..] if first >> 4 == 6 => Class::of_dscp((first & 0x0f) << 2 | second >> 6),
+            _ => Class::default(),
+        }
+    }
+
+    /// Bytes that the output pieces take together, as far as a packet needs them.
+    ///
+    /// # Safety
+    /// As for [`Job::layout`], which has seen that there are pieces.
+    unsafe fn room(&self) -> Result<usize, PacketError> {
+        let mut room = 0;
+        for index in 0..self.output_count as usize {
+            // SAFETY: this function's contract.
+            room += unsafe { Span::read(self.output.add(index)) }?.length;
+        }
+        Ok(room.min(MAX_BYTES))
+    }
+
+    /// Writes a result over the output pieces.
+    ///
+    /// # Safety
+    /// As for [`Job::layout`], which has seen that there are pieces; nothing refers to them now.
+    unsafe fn scatter(&self, result: &[u8]) -> Result<(), PacketError> {
+        let mut left = result;
+        for index in 0..self.output_count as usize {
+            // SAFETY: this function's contract.
+            let piece = unsafe { Span::read(self.output.add(index))?.slice_mut() };
+            let (now, later) = left.split_at(left.len().min(piece.len()));
+            piece[..now.len()].copy_from_slice(now);
+            left = later;
+        }
+        Ok(())
     }
 
     /// Says how many bytes were written; 0 after a failure (R21).
@@ -263,12 +313,8 @@ unsafe fn process_gathered(
         let piece = unsafe { Span::read(job.input.add(index))?.slice() };
         packet.extend_from_slice(&piece[..piece.len().min(MAX_BYTES - packet.len())]);
     }
-    let mut room = 0;
-    for index in 0..job.output_count as usize {
-        // SAFETY: the same.
-        room += unsafe { Span::read(job.output.add(index)) }?.length;
-    }
-    result.resize(room.min(MAX_BYTES), 0);
+    // SAFETY: the same.
+    result.resize(unsafe { job.room() }?, 0);
     let mut verdict = [Err(PacketError::Crypto)];
     process(&mut [Buffers::Apart { input: packet, output: result }], &mut verdict);
     let Ok(written) = verdict[0] else {
@@ -276,14 +322,8 @@ unsafe fn process_gathered(
         packet.as_mut_slice().zeroize();
         return verdict[0];
     };
-    let mut left = &result[..written];
-    for index in 0..job.output_count as usize {
-        // SAFETY: the same; nothing else refers to the pieces now.
-        let piece = unsafe { Span::read(job.output.add(index))?.slice_mut() };
-        let (now, later) = left.split_at(left.len().min(piece.len()));
-        piece[..now.len()].copy_from_slice(now);
-        left = later;
-    }
+    // SAFETY: the same; nothing else refers to the pieces now.
+    unsafe { job.scatter(&result[..written]) }?;
     packet.as_mut_slice().zeroize();
     result.as_mut_slice().zeroize();
     Ok(written)
@@ -355,4 +395,31 @@ pub(crate) unsafe fn process_all(
     }
     // SAFETY: the same.
     unsafe { step.flush() };
+}
+
+/// Has a packet made out of nothing, in the `count` pieces at `output`, and its lengths written.
+///
+/// # Safety
+/// As for the output of [`Job::layout`].
+pub(crate) unsafe fn produce<E: From<PacketError>>(
+    output: *mut Data,
+    count: u32,
+    make: impl FnOnce(&mut [u8]) -> Result<Verdict, E>,
+) -> Result<Verdict, E> {
+    let job = Job { input: output, input_count: 0, output, output_count: count };
+    if output.is_null() || !(1..=MAX_SEGMENTS).contains(&(count as usize)) {
+        return Err(PacketError::Segments.into());
+    }
+    // SAFETY: this function's contract; there is no input.
+    let mut result = unsafe {
+        check_pieces(output, 0, output, count as usize)?;
+        vec![0; job.room()?]
+    };
+    let verdict = make(&mut result)?;
+    // SAFETY: the same.
+    unsafe {
+        job.scatter(&result[..verdict.unwrap_or(0)])?;
+        job.finish(verdict.unwrap_or(0));
+    }
+    Ok(verdict)
 }

@@ -3,7 +3,8 @@
 use std::ptr;
 
 use gipsec_accelerator::{
-    Capabilities as Abilities, Error, Hooks, Key, Lane, Notification, SaReading, What, engine::Intervals,
+    Capabilities as Abilities, Error, Hooks, Key, Lane, Notification, Remark, SaReading, What,
+    engine::{MAX_ENTRIES, Reading},
 };
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     errno,
     guard::guarded,
     handles::group_words,
-    pointers::{NULL, required},
+    pointers::{NULL, not_null, required},
     process::registry,
     types::{
         CapGetOutArgs, Capabilities, ControlFlags, Handle, LifetimeInBytesNotification, NotificationHooks,
@@ -151,7 +152,10 @@ impl Answer<(Key, Option<Key>)> for SaAddOutArgs {
     }
 }
 
-/// Adds an SA, which belongs to the group that `handle` names. Bundles (`num_sas` over 1) are -ENOTSUP.
+/// Adds an SA, or a bundle, which belongs to the group that `handle` names. Of a bundle (`num_sas` 2 to 4), outbound
+/// processing applies the first entry first, and inbound processing undoes the last one first: IPComp only as entry 0, UDP
+/// encapsulation only in the last one, no protocol and SPI twice, and no tunnel that runs back where another one of them
+/// came from. An IPComp entry takes its CPI from `ipcomp_info` (0: the well-known one of the algorithm), and no SPI.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn g_ipsec_la_sa_add(
     handle: *mut Handle,
@@ -160,19 +164,18 @@ pub unsafe extern "C" fn g_ipsec_la_sa_add(
     out: *mut SaAddOutArgs,
     resp: ResponseArgs,
 ) -> i32 {
-    let options = Options { window: None, intervals: Intervals::default() };
     // SAFETY: the header's contract.
-    unsafe { answered(out, || add(handle, r#in, options, flags, out, resp)) }
+    unsafe { answered(out, || add(handle, r#in, |_| Ok(Options::default()), flags, out, resp)) }
 }
 
-/// Adds an SA with what an extension says of it.
+/// Adds an SA with what an extension says of each entry.
 ///
 /// # Safety
 /// The header's contract.
 pub(crate) unsafe fn add(
     handle: *mut Handle,
     input: *const SaAddInArgs,
-    options: Options,
+    options: impl Fn(usize) -> Result<Options, Error>,
     flags: ControlFlags,
     out: *mut SaAddOutArgs,
     resp: ResponseArgs,
@@ -180,16 +183,23 @@ pub(crate) unsafe fn add(
     // SAFETY: this function's contract.
     let (handle, input) = unsafe { (required(handle)?, input.as_ref().ok_or(NULL)?) };
     let direction = convert::direction(input.dir)?;
-    match input.num_sas {
-        0 => return Err(Error::Invalid("no SA is given")),
-        1 => {}
-        _ => return Err(Error::Unsupported("SA bundles are not supported")),
+    let count = usize::from(input.num_sas);
+    if !(1..=MAX_ENTRIES).contains(&count) {
+        return Err(Error::Invalid("num_sas is not 1 to 4"));
     }
-    // SAFETY: the same.
-    let sa = unsafe { required(input.sa_params) }?;
-    let flags_of_sa = sa.cmn_flags;
-    // SAFETY: the same.
-    let (attributes, keys) = unsafe { convert::attributes(&sa, direction, options) }?;
+    not_null(input.sa_params)?;
+    let mut entries = Vec::with_capacity(count);
+    let mut remark = Remark::default();
+    let mut any_order = false;
+    for (at, remark) in remark.iter_mut().enumerate().take(count) {
+        // SAFETY: not NULL, and then an array of `num_sas` by this function's contract.
+        let sa = unsafe { input.sa_params.add(at).read_unaligned() };
+        let options = options(at)?;
+        // SAFETY: this function's contract.
+        entries.push(unsafe { convert::entry(&sa, direction, &options) }?);
+        *remark = sa.cmn_flags;
+        any_order |= options.any_order;
+    }
     let group = registry().group(handle.client()?, handle.group()?)?;
     let manner = Manner::new(flags, Some(resp))?;
     let out = heard(&manner, out)?;
@@ -197,7 +207,7 @@ pub(crate) unsafe fn add(
     // SAFETY: the same.
     unsafe {
         answer(&group, Lane::Control, &manner, out, move || {
-            Ok((owner.add_sa(attributes, &keys, flags_of_sa)?, owner.key()))
+            Ok((owner.add_sa(entries, remark, any_order)?, owner.key()))
         })
     }
 }
@@ -207,7 +217,8 @@ pub(crate) unsafe fn add(
 /// Local is the source of an outbound SA and the destination of an inbound one; port 0 leaves the port. With
 /// G_IPSEC_LA_SA_MODIFY_SEQ_NUM an outbound SA continues after the number, and an inbound one takes it as the highest
 /// seen; which numbers before it were seen is what the bit map says when G_IPSEC_LA_SA_MODIFY_ANTI_REPLAY_WINDOW is set
-/// too, and all of them otherwise.
+/// too, and all of them otherwise. Of a bundle, the addresses and port of the outermost tunnel change, or the numbers of
+/// the only entry that has some (-EINVAL when several have).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn g_ipsec_la_sa_mod(
     handle: *mut Handle,
@@ -288,12 +299,21 @@ pub unsafe extern "C" fn g_ipsec_la_sa_flush(handle: *mut Handle, flags: Control
     })
 }
 
-/// SAs that were read, and what of them the caller wants.
+/// Entries that were read, and what of them the caller wants.
 struct Readings {
-    readings: Vec<SaReading>,
+    rows: Vec<(Reading, u32)>,
+    /// The last SA that was read.
+    last: Key,
     wanted: usize,
     information: bool,
     statistics: bool,
+}
+
+impl Readings {
+    /// A row for each entry of one SA.
+    fn of_entries(reading: SaReading) -> impl Iterator<Item = (Reading, u32)> {
+        reading.entries.into_iter().zip(reading.remark)
+    }
 }
 
 impl Answer<Readings> for SaGetOutArgs {
@@ -303,36 +323,35 @@ impl Answer<Readings> for SaGetOutArgs {
 
     unsafe fn write(&mut self, result: &Result<Readings, Error>) {
         self.result = result.as_ref().err().map_or(0, |error| errno::of(*error));
-        let Ok(Readings { readings, wanted, information, statistics }) = result else { return };
+        let Ok(Readings { rows, last, wanted, information, statistics }) = result else { return };
         for index in 0..*wanted {
-            let reading = readings.get(index);
+            let row = rows.get(index);
             if *information && !self.sa_params.is_null() {
-                let sa: Sa =
-                    reading.map_or(convert::EMPTY, |reading| convert::c_sa(&reading.attributes, reading.remark));
+                let sa: Sa = row.map_or(convert::EMPTY, |(reading, flags)| convert::c_sa(&reading.parameters, *flags));
                 // SAFETY: the caller's array has `wanted` entries.
                 unsafe { self.sa_params.add(index).write_unaligned(sa) };
             }
             if *statistics && !self.stats.is_null() {
-                let stats = reading.map_or_else(SaStats::default, |reading| convert::c_statistics(&reading.statistics));
+                let stats =
+                    row.map_or_else(SaStats::default, |(reading, _)| convert::c_statistics(&reading.statistics));
                 // SAFETY: the same.
                 unsafe { self.stats.add(index).write_unaligned(stats) };
             }
         }
-        if let Some(last) = readings.last()
-            && !self.handle.is_null()
-        {
+        if !self.handle.is_null() {
             // SAFETY: not NULL, so it points at a pointer.
             let storage = unsafe { self.handle.read_unaligned() };
             if !storage.is_null() {
                 // SAFETY: not NULL, so it points at the caller's storage for a handle.
-                unsafe { storage.write_unaligned(SaHandle::new(last.key)) };
+                unsafe { storage.write_unaligned(SaHandle::new(*last)) };
             }
         }
     }
 }
 
 /// Reads SAs in the order in which they were added: information, statistics, or both. Keys are never given back.
-/// -ENOENT: there is none.
+/// A bundle is one row, of its entry 0; G_IPSEC_LA_SA_GET_EXACT reads an entry of it into each row. -ENOENT: there is
+/// none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn g_ipsec_la_sa_get(
     handle: *mut Handle,
@@ -365,14 +384,14 @@ pub unsafe extern "C" fn g_ipsec_la_sa_get(
         let (information, statistics) = (input.flags != SA_GET_STATISTICS, input.flags != SA_GET_INFORMATION);
         let owner = group.clone();
         let read = move || {
-            let readings = match sa {
+            let mut readings = match sa {
                 Some(sa) if exact => vec![owner.read_sa(direction, sa)?],
                 _ => owner.read_sas(direction, sa, wanted)?,
             };
-            if readings.is_empty() {
-                return Err(Error::NotFound("there is no such SA"));
-            }
-            Ok(Readings { readings, wanted, information, statistics })
+            let last = readings.last().ok_or(Error::NotFound("there is no such SA"))?.key;
+            let entries = if exact { wanted } else { 1 };
+            let rows = readings.drain(..).flat_map(|sa| Readings::of_entries(sa).take(entries)).collect();
+            Ok(Readings { rows, last, wanted, information, statistics })
         };
         // SAFETY: the same; the arrays in `out` have `num_sas` entries.
         unsafe { answer(&group, sa.map_or(Lane::Control, Lane::Sa), &manner, out, read) }

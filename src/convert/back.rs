@@ -3,10 +3,12 @@
 use std::{net::IpAddr, num::NonZeroU32, ptr};
 
 use gipsec_accelerator::engine::{
-    Algorithms, Attributes, Cipher, Combined, DfRule, DscpRule, Endpoints, Integrity, Mode, Protocol, Rules, Statistics,
+    Algorithms, Attributes, Cipher, Combined, Compression, CompressionAlgorithm, DfRule, DscpRule, Integrity, Lifetime,
+    Mode, Parameters, Protocol, Rules, Statistics,
 };
 
 use crate::{
+    api::extensions::G_IPSEC_LA_EXT_PROTOCOL_WESP as PROTOCOL_WESP,
     types::{
         IpAddress, IpcompInfo, NatTraversalInfo, ProcessErrors, ProtocolViolationErrors, Sa, SaByDirection,
         SaCryptoParams, SaInbound, SaOutbound, SaStats, TunnelEndAddress,
@@ -67,10 +69,10 @@ fn bits(bytes: usize) -> u32 {
     u32::try_from(bytes * 8).unwrap_or(u32::MAX)
 }
 
-/// An SA as C reads it back: with the flags that it was added with, without keys and IV (R32).
-pub(crate) fn c_sa(attributes: &Attributes, flags: u32) -> Sa {
+/// An entry of an SA as C reads it back: with the flags that it was added with, without keys and IV (R32).
+pub(crate) fn c_sa(parameters: &Parameters, flags: u32) -> Sa {
     let mut sa = Sa { cmn_flags: flags, ..EMPTY };
-    match &attributes.rules {
+    match parameters.rules() {
         Rules::Outbound(rules) => {
             let (dscp_handle, dscp) = match rules.dscp {
                 DscpRule::Copy => (value::DSCP_COPY, 0),
@@ -90,27 +92,52 @@ pub(crate) fn c_sa(attributes: &Attributes, flags: u32) -> Sa {
                 // Larger windows are the extension's, and do not fit.
                 anti_replay_window_size: u8::try_from(rules.replay_window.unwrap_or(0)).unwrap_or(u8::MAX),
             };
+            if let Some(original) = rules.peer_original {
+                sa.nat_info.nat_oa_peer_addr = c_address(original);
+            }
         }
     }
-    sa.spi = attributes.spi.get();
-    sa.proto = match attributes.protocol {
-        Protocol::Esp => value::PROTOCOL_ESP,
-        Protocol::Ah => value::PROTOCOL_AH,
-    };
-    write_crypto(attributes, &mut sa.crypto_params);
-    sa.soft_kilobytes_limit = attributes.lifetime.soft_kilobytes.map_or(0, NonZeroU32::get);
-    sa.hard_kilobytes_limit = attributes.lifetime.hard_kilobytes.map_or(0, NonZeroU32::get);
-    if let Some(ports) = attributes.udp {
-        (sa.nat_info.src_port, sa.nat_info.dest_port) = (ports.source, ports.destination);
+    match parameters {
+        Parameters::Ipsec(attributes) => write_attributes(attributes, &mut sa),
+        Parameters::Compression(compression) => write_compression(compression, &mut sa),
     }
-    if let Mode::Tunnel(endpoints) = attributes.mode {
-        let (source, destination) = match endpoints {
-            Endpoints::V4 { source, destination } => (source.into(), destination.into()),
-            Endpoints::V6 { source, destination } => (source.into(), destination.into()),
-        };
+    if let Mode::Tunnel(endpoints) = parameters.mode() {
+        let (source, destination) = endpoints.addresses();
         sa.te_addr = TunnelEndAddress { src_ip: c_address(source), dest_ip: c_address(destination) };
     }
     sa
+}
+
+fn write_attributes(attributes: &Attributes, sa: &mut Sa) {
+    sa.spi = attributes.spi.get();
+    sa.proto = match (attributes.protocol, attributes.wrapped) {
+        (Protocol::Esp, false) => value::PROTOCOL_ESP,
+        (Protocol::Esp, true) => PROTOCOL_WESP,
+        (Protocol::Ah, _) => value::PROTOCOL_AH,
+    };
+    write_crypto(attributes, &mut sa.crypto_params);
+    write_lifetime(attributes.lifetime, sa);
+    if let Some(ports) = attributes.udp {
+        (sa.nat_info.src_port, sa.nat_info.dest_port) = (ports.source, ports.destination);
+    }
+}
+
+fn write_compression(compression: &Compression, sa: &mut Sa) {
+    let cpi = u32::from(compression.cpi.get());
+    let algo = match compression.algorithm {
+        CompressionAlgorithm::Deflate => value::IPCOMP_DEFLATE,
+        CompressionAlgorithm::Lzs => value::IPCOMP_LZS,
+    };
+    // A row whose SPI is 0 is empty (R32).
+    sa.spi = cpi;
+    sa.proto = value::PROTOCOL_IPCOMP;
+    sa.ipcomp_info = IpcompInfo { algo, cpi };
+    write_lifetime(compression.lifetime, sa);
+}
+
+fn write_lifetime(lifetime: Lifetime, sa: &mut Sa) {
+    sa.soft_kilobytes_limit = lifetime.soft_kilobytes.map_or(0, NonZeroU32::get);
+    sa.hard_kilobytes_limit = lifetime.hard_kilobytes.map_or(0, NonZeroU32::get);
 }
 
 fn write_crypto(attributes: &Attributes, crypto: &mut SaCryptoParams) {
@@ -125,6 +152,8 @@ fn write_crypto(attributes: &Attributes, crypto: &mut SaCryptoParams) {
                 Integrity::HmacSha256 => value::AUTH_ALG_SHA2_256_HMAC,
                 Integrity::HmacSha384 => value::AUTH_ALG_SHA2_384_HMAC,
                 Integrity::HmacSha512 => value::AUTH_ALG_SHA2_512_HMAC,
+                // The extension's: the document has no number for it.
+                Integrity::AesCmac => 0,
             };
             crypto.cipher_algo = match cipher {
                 Cipher::Null => value::CIPHER_ALGO_NULL,
@@ -141,6 +170,7 @@ fn write_crypto(attributes: &Attributes, crypto: &mut SaCryptoParams) {
                 Combined::Ccm => value::COMB_AES_CCM,
                 Combined::Gcm => value::COMB_AES_GCM,
                 Combined::Gmac => value::COMB_AES_GMAC,
+                Combined::ChaCha20Poly1305 => 0,
             };
             crypto.comb_key_len_bits = bits(lengths.cipher);
         }

@@ -5,20 +5,21 @@ mod back;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    num::NonZeroU32,
+    num::{NonZeroU16, NonZeroU32},
 };
 
 use gipsec_accelerator::{
     Error,
     engine::{
-        Algorithms, Attributes, Change, Cipher, Combined, DEFAULT_WINDOW, DfRule, Direction, DscpRule, Endpoints,
-        InboundRules, Integrity, Intervals, Keys, Lifetime, MAX_WINDOW, MIN_WINDOW, Mode, Notify, OutboundRules, Ports,
-        Protocol, Rules,
+        Algorithms, Attributes, BundleEntry, Change, Cipher, Combined, Compression, CompressionAlgorithm,
+        DEFAULT_WINDOW, DfRule, Direction, DscpRule, Endpoints, FlowPadding, InboundRules, Integrity, Intervals, Keys,
+        Lifetime, MAX_WINDOW, MIN_WINDOW, Mode, Notify, OutboundRules, Parameters, Ports, Protocol, Rules,
     },
 };
 use zeroize::Zeroizing;
 
 use crate::{
+    api::extensions::G_IPSEC_LA_EXT_PROTOCOL_WESP as PROTOCOL_WESP,
     types::{IpAddress, NatTraversalInfo, Sa, SaCryptoParams, SaModInArgs, TunnelEndAddress},
     values as value,
 };
@@ -27,6 +28,10 @@ pub(crate) use back::{EMPTY, c_sa, c_statistics};
 /// All bits of `enum g_ipsec_la_sa_flags`.
 const ALL_SA_FLAGS: u32 = 0x7fe;
 
+/// SA flags that IPComp has no use for.
+const KEYED_SA_FLAGS: u32 =
+    value::SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL | value::SA_DO_ANTI_REPLAY_CHECK | value::SA_USE_ESN;
+
 /// What the extension adds to an SA.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
@@ -34,6 +39,34 @@ pub(crate) struct Options {
     pub window: Option<u32>,
     /// Notification intervals.
     pub intervals: Intervals,
+    /// An integrity algorithm that the document has no number for.
+    pub integrity: Option<Integrity>,
+    /// A combined mode algorithm that the document has no number for.
+    pub combined: Option<Combined>,
+    /// Length of the ICV in bits.
+    pub icv_len_bits: Option<u32>,
+    /// The IV is the sequence number.
+    pub implicit_iv: bool,
+    /// Copy the flow label.
+    pub copy_flow_label: bool,
+    /// Check outer addresses.
+    pub check_outer: bool,
+    /// Asynchronous calls may be processed in any order.
+    pub any_order: bool,
+    /// Traffic flow padding.
+    pub flow_padding: FlowPadding,
+}
+
+impl Options {
+    /// Whether they say anything that IPComp has no use for.
+    fn are_keyed(&self) -> bool {
+        self.integrity.is_some()
+            || self.combined.is_some()
+            || self.icv_len_bits.is_some()
+            || self.implicit_iv
+            || self.window.is_some()
+            || self.flow_padding != FlowPadding::default()
+    }
 }
 
 /// An `enum g_ipsec_la_sa_direction`.
@@ -45,59 +78,111 @@ pub(crate) fn direction(value: u32) -> Result<Direction, Error> {
     }
 }
 
-/// Reads an SA.
+/// Reads one entry of an SA.
 ///
 /// # Safety
 /// Pointers in `sa` are NULL or valid for their lengths.
-pub(crate) unsafe fn attributes(sa: &Sa, direction: Direction, options: Options) -> Result<(Attributes, Keys), Error> {
+pub(crate) unsafe fn entry(sa: &Sa, direction: Direction, options: &Options) -> Result<BundleEntry, Error> {
     let flags = sa.cmn_flags;
     if flags & !ALL_SA_FLAGS != 0 {
         return Err(Error::Invalid("an unknown SA flag"));
     }
-    let is = |bit: u32| flags & bit != 0;
-    match sa.ipcomp_info.algo {
-        0 => {}
-        value::IPCOMP_DEFLATE | value::IPCOMP_LZS => return Err(Error::Unsupported("IP compression is not supported")),
-        _ => return Err(Error::Invalid("an unknown compression algorithm")),
-    }
     // SAFETY: this function's contract.
-    let (algorithms, keys) = unsafe { algorithms(&sa.crypto_params) }?;
+    let (algorithms, keys) = unsafe { algorithms(&sa.crypto_params, options) }?;
     // SAFETY: the same.
-    let rules = unsafe { rules(sa, direction, options, is(value::SA_USE_ECN), is(value::SA_DO_ANTI_REPLAY_CHECK)) }?;
-    let attributes = Attributes {
+    let rules = unsafe { rules(sa, direction, options) }?;
+    let parameters = if sa.proto == value::PROTOCOL_IPCOMP {
+        if algorithms != NO_ALGORITHMS || keys.lengths() != Keys::default().lengths() || options.are_keyed() {
+            return Err(Error::Invalid("IPComp takes neither keys nor what goes with them"));
+        }
+        Parameters::Compression(compression(sa, rules)?)
+    } else {
+        Parameters::Ipsec(attributes(sa, direction, algorithms, &keys, rules, options)?)
+    };
+    Ok(BundleEntry { parameters, keys })
+}
+
+fn attributes(
+    sa: &Sa,
+    direction: Direction,
+    algorithms: Algorithms,
+    keys: &Keys,
+    rules: Rules,
+    options: &Options,
+) -> Result<Attributes, Error> {
+    if sa.ipcomp_info.algo != 0 {
+        return Err(Error::Invalid("compression belongs to an entry of its own, with the protocol IPCOMP"));
+    }
+    let is = |bit: u32| sa.cmn_flags & bit != 0;
+    let icv_len_bits = options.icv_len_bits.unwrap_or(u32::from(sa.crypto_params.icv_len_bits));
+    Ok(Attributes {
         spi: NonZeroU32::new(sa.spi).ok_or(Error::Invalid("the SPI is 0"))?,
         protocol: match sa.proto {
-            value::PROTOCOL_ESP => Protocol::Esp,
+            value::PROTOCOL_ESP | PROTOCOL_WESP => Protocol::Esp,
             value::PROTOCOL_AH => Protocol::Ah,
-            value::PROTOCOL_IPCOMP => return Err(Error::Unsupported("IP compression is not supported")),
-            _ => return Err(Error::Invalid("the protocol is neither ESP nor AH")),
+            _ => return Err(Error::Invalid("the protocol is none of ESP, AH, IPCOMP and WESP")),
         },
-        mode: if is(value::SA_ENCAP_TRANSPORT_MODE) { Mode::Transport } else { Mode::Tunnel(endpoints(&sa.te_addr)?) },
+        wrapped: sa.proto == PROTOCOL_WESP,
+        mode: mode(sa)?,
         algorithms,
         key_lengths: keys.lengths(),
-        icv_len: match bytes(u32::from(sa.crypto_params.icv_len_bits))? {
-            0 => None,
-            length => Some(length),
-        },
+        icv_len: Some(bytes(icv_len_bits)?).filter(|length| *length != 0),
+        implicit_iv: options.implicit_iv,
         extended_sequence: is(value::SA_USE_ESN),
         udp: if is(value::SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL) { Some(ports(&sa.nat_info, direction)?) } else { None },
-        lifetime: if is(value::SA_LIFETIME_IN_KB) {
-            Lifetime {
-                soft_kilobytes: NonZeroU32::new(sa.soft_kilobytes_limit),
-                hard_kilobytes: NonZeroU32::new(sa.hard_kilobytes_limit),
-            }
-        } else {
-            Lifetime::default()
-        },
-        notify: Notify {
-            soft_lifetime: is(value::NOTIFY_LIFETIME_KB_EXPIRY),
-            sequence_overflow: is(value::NOTIFY_SEQNUM_OVERFLOW),
-            sequence_periodic: is(value::NOTIFY_SEQNUM_PERIODIC),
-        },
+        lifetime: lifetime(sa),
+        notify: notify(sa),
         intervals: options.intervals,
         rules,
+    })
+}
+
+fn compression(sa: &Sa, rules: Rules) -> Result<Compression, Error> {
+    if sa.cmn_flags & KEYED_SA_FLAGS != 0 {
+        return Err(Error::Invalid("IPComp has no sequence numbers, and is not encapsulated in UDP"));
+    }
+    // The numbers that RFC 3173 section 3.3 sets aside for algorithms: IANA's for the two.
+    let (algorithm, well_known) = match sa.ipcomp_info.algo {
+        value::IPCOMP_DEFLATE => (CompressionAlgorithm::Deflate, 2),
+        value::IPCOMP_LZS => (CompressionAlgorithm::Lzs, 3),
+        _ => return Err(Error::Invalid("an unknown compression algorithm")),
     };
-    Ok((attributes, keys))
+    let cpi = u16::try_from(sa.ipcomp_info.cpi).map_err(|_| Error::Invalid("the CPI exceeds 65,535"))?;
+    Ok(Compression {
+        algorithm,
+        cpi: NonZeroU16::new(cpi).or(NonZeroU16::new(well_known)).unwrap_or(NonZeroU16::MIN),
+        mode: mode(sa)?,
+        lifetime: lifetime(sa),
+        notify: notify(sa),
+        rules,
+    })
+}
+
+fn mode(sa: &Sa) -> Result<Mode, Error> {
+    if sa.cmn_flags & value::SA_ENCAP_TRANSPORT_MODE != 0 {
+        Ok(Mode::Transport)
+    } else {
+        Ok(Mode::Tunnel(endpoints(&sa.te_addr)?))
+    }
+}
+
+fn lifetime(sa: &Sa) -> Lifetime {
+    if sa.cmn_flags & value::SA_LIFETIME_IN_KB == 0 {
+        return Lifetime::default();
+    }
+    Lifetime {
+        soft_kilobytes: NonZeroU32::new(sa.soft_kilobytes_limit),
+        hard_kilobytes: NonZeroU32::new(sa.hard_kilobytes_limit),
+    }
+}
+
+fn notify(sa: &Sa) -> Notify {
+    let is = |bit: u32| sa.cmn_flags & bit != 0;
+    Notify {
+        soft_lifetime: is(value::NOTIFY_LIFETIME_KB_EXPIRY),
+        sequence_overflow: is(value::NOTIFY_SEQNUM_OVERFLOW),
+        sequence_periodic: is(value::NOTIFY_SEQNUM_PERIODIC),
+    }
 }
 
 /// Bits to bytes.
@@ -129,10 +214,16 @@ unsafe fn key(key: *const u8, bits: u32) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(Zeroizing::new(unsafe { std::slice::from_raw_parts(key, length) }.to_vec()))
 }
 
+/// What an SA without algorithms has.
+const NO_ALGORITHMS: Algorithms = Algorithms::Separate { cipher: Cipher::Null, integrity: Integrity::None };
+
 /// # Safety
 /// Key pointers are NULL or valid for their lengths.
-unsafe fn algorithms(crypto: &SaCryptoParams) -> Result<(Algorithms, Keys), Error> {
+unsafe fn algorithms(crypto: &SaCryptoParams, options: &Options) -> Result<(Algorithms, Keys), Error> {
+    const TWICE: Error = Error::Invalid("an algorithm of the extension beside one of the document");
     let integrity = match crypto.auth_algo {
+        0 if options.integrity.is_some() => options.integrity.unwrap_or(Integrity::None),
+        _ if options.integrity.is_some() => return Err(TWICE),
         0 | value::AUTH_ALG_NONE => Integrity::None,
         value::AUTH_ALG_MD5_HMAC => Integrity::HmacMd5,
         value::AUTH_ALG_SHA1_HMAC => Integrity::HmacSha1,
@@ -151,7 +242,8 @@ unsafe fn algorithms(crypto: &SaCryptoParams) -> Result<(Algorithms, Keys), Erro
         _ => return Err(Error::Invalid("an unknown encryption algorithm")),
     };
     let combined = match crypto.comb_algo {
-        0 => None,
+        0 => options.combined,
+        _ if options.combined.is_some() => return Err(TWICE),
         value::COMB_AES_CCM => Some(Combined::Ccm),
         value::COMB_AES_GCM => Some(Combined::Gcm),
         value::COMB_AES_GMAC => Some(Combined::Gmac),
@@ -178,7 +270,8 @@ unsafe fn algorithms(crypto: &SaCryptoParams) -> Result<(Algorithms, Keys), Erro
 
 /// # Safety
 /// `outb.iv` of an outbound SA is NULL or valid for its length.
-unsafe fn rules(sa: &Sa, direction: Direction, options: Options, ecn: bool, anti_replay: bool) -> Result<Rules, Error> {
+unsafe fn rules(sa: &Sa, direction: Direction, options: &Options) -> Result<Rules, Error> {
+    let is = |bit: u32| sa.cmn_flags & bit != 0;
     match direction {
         Direction::Outbound => {
             // SAFETY: the direction says which field of the union is meant; every bit pattern is a value of both.
@@ -205,8 +298,10 @@ unsafe fn rules(sa: &Sa, direction: Direction, options: Options, ecn: bool, anti
                     value::DF_SET => DfRule::Set,
                     _ => return Err(Error::Invalid("an unknown DF bit handling")),
                 },
-                ecn,
+                ecn: is(value::SA_USE_ECN),
                 first_iv,
+                copy_flow_label: options.copy_flow_label,
+                flow_padding: options.flow_padding,
             }))
         }
         Direction::Inbound => {
@@ -224,7 +319,13 @@ unsafe fn rules(sa: &Sa, direction: Direction, options: Options, ecn: bool, anti
             };
             Ok(Rules::Inbound(InboundRules {
                 propagate_ecn: inbound.flags & value::INB_SA_PROPOGATE_ECN != 0,
-                replay_window: anti_replay.then_some(window),
+                replay_window: is(value::SA_DO_ANTI_REPLAY_CHECK).then_some(window),
+                check_outer: options.check_outer,
+                peer_original: if is(value::SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL) {
+                    original(&sa.nat_info)?
+                } else {
+                    None
+                },
             }))
         }
     }
@@ -255,11 +356,16 @@ fn endpoints(tunnel: &TunnelEndAddress) -> Result<Endpoints, Error> {
     }
 }
 
-fn ports(nat: &NatTraversalInfo, direction: Direction) -> Result<Ports, Error> {
-    // Unset, or an address.
-    if nat.nat_oa_peer_addr.version != 0 {
-        address(&nat.nat_oa_peer_addr)?;
+/// The peer's original address, unless it is unset.
+fn original(nat: &NatTraversalInfo) -> Result<Option<IpAddr>, Error> {
+    match nat.nat_oa_peer_addr.version {
+        0 => Ok(None),
+        _ => address(&nat.nat_oa_peer_addr).map(Some),
     }
+}
+
+fn ports(nat: &NatTraversalInfo, direction: Direction) -> Result<Ports, Error> {
+    original(nat)?;
     if direction == Direction::Outbound && (nat.src_port == 0 || nat.dest_port == 0) {
         return Err(Error::Invalid("a UDP port is 0"));
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use gipsec_engine::{Attributes, Buffers, Change, Direction, Events, Keys, PacketError, Statistics, Verdict};
+use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, MAX_ENTRIES, PacketError, Reading, Verdict};
 use parking_lot::{Condvar, Mutex};
 use zeroize::Zeroize;
 
@@ -21,6 +21,7 @@ use crate::{
     error::GONE,
     mailbox::{self, Mailbox, Task},
     notification::{self, Delivery},
+    queue::Class,
     service::{Lane, Work},
     slot::Slot,
     table::Table,
@@ -35,9 +36,14 @@ const MAX_WEIGHT: usize = 262_144;
 pub struct SaEntry {
     group: Arc<Group>,
     direction: Direction,
-    remark: u32,
+    remark: Remark,
+    /// Whether its asynchronous calls may be processed in any order, and at once.
+    any_order: bool,
     association: Box<dyn Association>,
 }
+
+/// What a caller remarks of each entry of an SA.
+pub type Remark = [u32; MAX_ENTRIES];
 
 /// What can be read of an SA.
 #[derive(Clone, Debug)]
@@ -45,11 +51,9 @@ pub struct SaReading {
     /// Its handle.
     pub key: Key,
     /// What was remarked when it was added.
-    pub remark: u32,
-    /// What it is, without its keys.
-    pub attributes: Attributes,
-    /// What it has done.
-    pub statistics: Statistics,
+    pub remark: Remark,
+    /// What each entry is, without its keys, and has done.
+    pub entries: Vec<Reading>,
 }
 
 /// What a group has done (R19).
@@ -87,13 +91,14 @@ impl AddAssign for Activity {
 }
 
 impl Activity {
-    fn add(&mut self, direction: Direction, statistics: &Statistics) {
-        let (packets, bytes) = match direction {
+    fn add(&mut self, association: &dyn Association) {
+        let done = association.done();
+        let (packets, bytes) = match association.direction() {
             Direction::Inbound => (&mut self.packets_in, &mut self.bytes_in),
             Direction::Outbound => (&mut self.packets_out, &mut self.bytes_out),
         };
-        *packets += statistics.packets_processed;
-        *bytes += statistics.bytes_processed;
+        *packets += done.0;
+        *bytes += done.1;
     }
 }
 
@@ -204,12 +209,13 @@ impl Group {
         self.hooks.store(hooks.map(Arc::new));
     }
 
-    /// Adds an SA. `remark` is given back with every reading of it, and means nothing here.
-    pub fn add_sa(self: &Arc<Self>, attributes: Attributes, keys: &Keys, remark: u32) -> Result<Key, Error> {
-        let direction = attributes.direction();
-        let association = self.slot.backend.add_sa(attributes, keys);
+    /// Adds an SA or a bundle. `remark` is given back with every reading of it, and means nothing here. With `any_order`,
+    /// its asynchronous packet calls may be processed in any order, and at once.
+    pub fn add_sa(self: &Arc<Self>, entries: Vec<BundleEntry>, remark: Remark, any_order: bool) -> Result<Key, Error> {
+        let association = self.slot.backend.add_sa(entries);
         wipe_stack();
         let association = association?;
+        let direction = association.direction();
         // The listing is locked first, so that a close finds either no SA or the SA in the listing.
         let mut listing = self.listing.lock();
         if self.flight.lock().closed {
@@ -217,7 +223,7 @@ impl Group {
         }
         let entry = self
             .sas
-            .insert(|_| SaEntry { group: self.clone(), direction, remark, association })
+            .insert(|_| SaEntry { group: self.clone(), direction, remark, any_order, association })
             .ok_or(Error::Full("SAs"))?;
         listing.of(direction).insert(entry.key);
         drop(listing);
@@ -294,17 +300,22 @@ impl Group {
         activity.modified = self.modified.load(Relaxed);
         activity.active = keys.len() as u64;
         for key in keys {
-            self.sas.with(key, |entry| activity.add(entry.value.direction, &entry.value.association.statistics()));
+            self.sas.with(key, |entry| activity.add(&*entry.value.association));
         }
         activity
     }
 
     /// Queues a call that is answered later; or gives it back.
-    pub fn submit(self: &Arc<Self>, lane: Lane, work: Box<dyn Work>) -> Result<(), (Error, Box<dyn Work>)> {
+    pub fn submit(
+        self: &Arc<Self>,
+        lane: Lane,
+        class: Class,
+        work: Box<dyn Work>,
+    ) -> Result<(), (Error, Box<dyn Work>)> {
         if self.is_gone() {
             return Err((GONE, work));
         }
-        self.slot.service.submit(self, lane, work)
+        self.slot.service.submit(self, lane, class, work)
     }
 
     /// Has `work` delivered without being run, unless `limit` calls are in flight or the group is closed; or gives it
@@ -435,19 +446,33 @@ impl Entry<SaEntry> {
         self.value.association.refuse(error);
     }
 
-    fn read(&self) -> SaReading {
-        SaReading {
-            key: self.key,
-            remark: self.value.remark,
-            attributes: self.value.association.attributes(),
-            statistics: self.value.association.statistics(),
+    /// Makes a packet that the receiver drops without a word, as long as one that carries `len` bytes.
+    pub fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<Verdict, Error> {
+        let (verdict, events) = self.value.association.make_dummy(len, output)?;
+        if !events.is_empty() {
+            self.value.group.notify(self.key, &events);
         }
+        Ok(verdict)
+    }
+
+    /// The longest packet that is encapsulated to at most `limit` bytes; None: there is none.
+    pub fn largest_inner(&self, limit: usize) -> Result<Option<usize>, Error> {
+        Ok(self.value.association.largest_inner(limit)?)
+    }
+
+    /// What keeps its asynchronous packet calls in order.
+    pub fn lane(&self) -> Lane {
+        if self.value.any_order { Lane::AnyOrder } else { Lane::Sa(self.key) }
+    }
+
+    fn read(&self) -> SaReading {
+        SaReading { key: self.key, remark: self.value.remark, entries: self.value.association.read() }
     }
 }
 
 impl Drop for SaEntry {
     /// The last user is gone: what the SA did is added to what its group did.
     fn drop(&mut self) {
-        self.group.past.lock().add(self.direction, &self.association.statistics());
+        self.group.past.lock().add(&*self.association);
     }
 }

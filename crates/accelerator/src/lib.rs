@@ -12,6 +12,7 @@ mod error;
 mod group;
 mod mailbox;
 mod notification;
+mod queue;
 mod registry;
 mod seam;
 mod service;
@@ -23,8 +24,9 @@ pub use capabilities::{Capabilities, CipherAlgorithms, CombinedAlgorithms, Featu
 pub use client::Client;
 pub use error::Error;
 pub use gipsec_engine as engine;
-pub use group::{Activity, Group, SaEntry, SaReading};
+pub use group::{Activity, Group, Remark, SaEntry, SaReading};
 pub use notification::{Hooks, Notification, What};
+pub use queue::Class;
 pub use registry::{Active, Available, Registry, Selection};
 pub use seam::{Accelerator, Association};
 pub use service::{Lane, Outcome, Work};

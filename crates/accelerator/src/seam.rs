@@ -1,6 +1,6 @@
 //! The seam between applications and what processes packets.
 
-use gipsec_engine::{Attributes, Buffers, Change, Events, Keys, PacketError, SaError, Statistics, Verdict};
+use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, PacketError, Reading, SaError, Verdict};
 
 use crate::Capabilities;
 
@@ -9,23 +9,32 @@ pub trait Accelerator: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Makes an SA. It lives until it is dropped.
-    fn add_sa(&self, attributes: Attributes, keys: &Keys) -> Result<Box<dyn Association>, SaError>;
+    /// Makes an SA, or a bundle (R33). It lives until it is dropped.
+    fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, SaError>;
 }
 
-/// One SA of an accelerator, in its direction. Every method may be called from many threads at once.
+/// One SA or bundle of an accelerator, in its direction. Every method may be called from many threads at once.
 pub trait Association: Send + Sync {
+    /// Its direction.
+    fn direction(&self) -> Direction;
+
     /// Encapsulates or decapsulates `packets` in order; `verdicts` has as many entries. Neither allocates nor blocks.
     fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events;
+
+    /// Makes a packet that the receiver drops without a word, as long as one that carries `len` bytes.
+    fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<(Verdict, Events), SaError>;
+
+    /// The longest packet that is encapsulated to at most `limit` bytes; None: there is none.
+    fn largest_inner(&self, limit: usize) -> Result<Option<usize>, SaError>;
 
     /// Changes addresses, ports, sequence number or window (R31).
     fn modify(&self, change: &Change) -> Result<(), SaError>;
 
-    /// What the SA is now, without its keys.
-    fn attributes(&self) -> Attributes;
+    /// What each entry is now, without its keys, and what it has done.
+    fn read(&self) -> Vec<Reading>;
 
-    /// What the SA has done.
-    fn statistics(&self) -> Statistics;
+    /// Packets that came all the way, and the payload bytes in them.
+    fn done(&self) -> (u64, u64);
 
     /// Counts a packet that never reached the SA.
     fn refuse(&self, error: PacketError);

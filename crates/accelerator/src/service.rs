@@ -2,25 +2,24 @@
 //! Threads start on first use and end with the accelerator.
 
 use std::{
-    collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
     thread,
 };
 
 use nix::sys::signal::{SigSet, SigmaskHow};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::{
     Error, Key,
     group::{Group, MAX_IN_FLIGHT},
     mailbox::{Mailbox, Task},
+    queue::{Class, Place, Queue},
 };
 
 /// Workers of an accelerator at most.
@@ -56,48 +55,16 @@ pub enum Lane {
     Control,
     /// Calls that concern this SA.
     Sa(Key),
-}
-
-#[derive(Default)]
-struct Queue {
-    state: Mutex<(VecDeque<Task>, bool)>,
-    arrived: Condvar,
-}
-
-impl Queue {
-    fn close(&self) {
-        self.state.lock().1 = true;
-        self.arrived.notify_all();
-    }
-
-    /// The next task; None when the queue is closed and empty.
-    fn next(&self) -> Option<Task> {
-        let mut state = self.state.lock();
-        loop {
-            if let Some(task) = state.0.pop_front() {
-                return Some(task);
-            }
-            if state.1 {
-                return None;
-            }
-            self.arrived.wait(&mut state);
-        }
-    }
-
-    fn serve(&self) {
-        while let Some(mut task) = self.next() {
-            let outcome = if task.group.is_gone() { Outcome::Gone } else { Outcome::Run };
-            // The work turns its own defects into results; one that escapes must not end the worker.
-            drop(catch_unwind(AssertUnwindSafe(|| task.work.run(outcome))));
-            task.group.mailbox().post(task);
-        }
-    }
+    /// Calls that need not wait for any other.
+    AnyOrder,
 }
 
 /// The threads of one accelerator.
 pub(crate) struct Service {
     mailbox: Arc<Mailbox>,
     queues: Vec<Arc<Queue>>,
+    /// Numbers the calls that need not wait for any other.
+    tickets: AtomicU64,
     workers: Threads,
     deliverer: Threads,
 }
@@ -144,6 +111,7 @@ impl Service {
         Self {
             mailbox: Arc::default(),
             queues: (0..workers).map(|_| Arc::default()).collect(),
+            tickets: AtomicU64::new(0),
             workers: Threads::default(),
             deliverer: Threads::default(),
         }
@@ -174,6 +142,7 @@ impl Service {
         &self,
         group: &Arc<Group>,
         lane: Lane,
+        class: Class,
         work: Box<dyn Work>,
     ) -> Result<(), (Error, Box<dyn Work>)> {
         let begun = self
@@ -183,13 +152,17 @@ impl Service {
         if let Err(error) = begun {
             return Err((error, work));
         }
-        let queue = match lane {
-            Lane::Control => 0,
-            Lane::Sa(key) => key.slot as usize % self.queues.len(),
+        let workers = self.queues.len();
+        let (worker, place) = match lane {
+            Lane::Control => (0, Place::Control),
+            Lane::Sa(key) => (key.slot as usize % workers, Place::Sa(key)),
+            Lane::AnyOrder => {
+                let ticket = self.tickets.fetch_add(1, Relaxed);
+                // The remainder is below a usize.
+                (usize::try_from(ticket % workers as u64).unwrap_or(0), Place::Own(ticket))
+            }
         };
-        let queue = &self.queues[queue];
-        queue.state.lock().0.push_back(Task { group: group.clone(), work });
-        queue.arrived.notify_one();
+        self.queues[worker].push(place, class, Task { group: group.clone(), work });
         Ok(())
     }
 }

@@ -1,11 +1,10 @@
 //! The software accelerator: the engine, in the caller's own threads.
 
-use gipsec_engine::{
-    Attributes, Buffers, Change, Direction, Events, Inbound, Keys, Outbound, PacketError, SaError, Statistics, Verdict,
-};
+use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, PacketError, Reading, Sa, SaError, Verdict};
 
 use crate::{
     Accelerator, Association, Capabilities, CipherAlgorithms, CombinedAlgorithms, Features, IntegrityAlgorithms,
+    queue::CLASSES,
 };
 
 /// The engine as an accelerator.
@@ -15,48 +14,49 @@ pub struct Soft;
 impl Accelerator for Soft {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            features: Features::all() - Features::WESP - Features::IPCOMP - Features::MULTI_SEC - Features::TFC,
-            dscp_queues: 0,
+            features: Features::all(),
+            dscp_queues: u8::try_from(CLASSES).unwrap_or(u8::MAX),
             integrity: IntegrityAlgorithms::all(),
             cipher: CipherAlgorithms::all(),
             combined: CombinedAlgorithms::all(),
         }
     }
 
-    fn add_sa(&self, attributes: Attributes, keys: &Keys) -> Result<Box<dyn Association>, SaError> {
-        Ok(match attributes.direction() {
-            Direction::Outbound => Box::new(Outbound::new(attributes, keys)?),
-            Direction::Inbound => Box::new(Inbound::new(attributes, keys)?),
-        })
+    fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, SaError> {
+        Ok(Box::new(Sa::new(entries)?))
     }
 }
 
-/// Lets an engine SA be an accelerator's; the two differ in what they do to packets alone.
-macro_rules! associate {
-    ($sa:ty, $process:ident) => {
-        impl Association for $sa {
-            fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
-                self.$process(packets, verdicts)
-            }
+impl Association for Sa {
+    fn direction(&self) -> Direction {
+        self.direction()
+    }
 
-            fn modify(&self, change: &Change) -> Result<(), SaError> {
-                self.modify(change)
-            }
+    fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
+        self.process(packets, verdicts)
+    }
 
-            fn attributes(&self) -> Attributes {
-                self.attributes()
-            }
+    fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<(Verdict, Events), SaError> {
+        self.make_dummy(len, output)
+    }
 
-            fn statistics(&self) -> Statistics {
-                self.statistics()
-            }
+    fn largest_inner(&self, limit: usize) -> Result<Option<usize>, SaError> {
+        self.largest_inner(limit)
+    }
 
-            fn refuse(&self, error: PacketError) {
-                self.refuse(error);
-            }
-        }
-    };
+    fn modify(&self, change: &Change) -> Result<(), SaError> {
+        self.modify(change)
+    }
+
+    fn read(&self) -> Vec<Reading> {
+        self.read()
+    }
+
+    fn done(&self) -> (u64, u64) {
+        self.done()
+    }
+
+    fn refuse(&self, error: PacketError) {
+        self.refuse(error);
+    }
 }
-
-associate!(Outbound, encapsulate);
-associate!(Inbound, decapsulate);

@@ -12,10 +12,10 @@ use std::{
 };
 
 use gipsec_accelerator::{
-    Error, Key, Lane, OpenMode, Outcome, Registry, Selection, Work,
+    Class, Error, Key, Lane, OpenMode, Outcome, Registry, Remark, Selection, Work,
     engine::{
-        Algorithms, Attributes, Buffers, Combined, DfRule, Direction, DscpRule, Intervals, KeyLengths, Keys, Lifetime,
-        Mode, Notify, OutboundRules, PacketError, Protocol, Rules,
+        Algorithms, Attributes, Buffers, BundleEntry, Combined, Direction, Intervals, KeyLengths, Keys, Lifetime, Mode,
+        Notify, OutboundRules, PacketError, Parameters, Protocol, Rules,
     },
 };
 
@@ -27,23 +27,25 @@ fn open(registry: &Registry, mode: OpenMode, name: Option<&str>) -> Result<Key, 
     registry.open(mode, Selection { name, vendor: 0, device: 0 }, "test", silent)
 }
 
-fn gcm_sa() -> (Attributes, Keys) {
+fn gcm_sa() -> Vec<BundleEntry> {
     let keys = Keys { cipher: vec![7; 20].into(), ..Keys::default() };
     let attributes = Attributes {
         spi: NonZeroU32::MIN,
         protocol: Protocol::Esp,
+        wrapped: false,
         mode: Mode::Transport,
         algorithms: Algorithms::Combined(Combined::Gcm),
         key_lengths: KeyLengths::default(),
         icv_len: None,
+        implicit_iv: false,
         extended_sequence: false,
         udp: None,
         lifetime: Lifetime::default(),
         notify: Notify::default(),
         intervals: Intervals::default(),
-        rules: Rules::Outbound(OutboundRules { dscp: DscpRule::Copy, df: DfRule::Copy, ecn: false, first_iv: None }),
+        rules: Rules::Outbound(OutboundRules::default()),
     };
-    (attributes, keys)
+    vec![BundleEntry { parameters: Parameters::Ipsec(attributes), keys }]
 }
 
 /// Work that does what it is told.
@@ -90,9 +92,11 @@ fn a_groups_sas_are_its_own_and_counted_after_they_are_gone() {
     let registry = Registry::new(1, (1, 2));
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     let group = registry.create_group(client, "blue").unwrap();
-    let (attributes, keys) = gcm_sa();
-    let sa = registry.group(client, Some(group)).unwrap().add_sa(attributes, &keys, 0).unwrap();
-    assert_eq!(registry.group(client, Some(group)).unwrap().read_sa(Direction::Outbound, sa).unwrap().remark, 0);
+    let sa = registry.group(client, Some(group)).unwrap().add_sa(gcm_sa(), Remark::default(), false).unwrap();
+    assert_eq!(
+        registry.group(client, Some(group)).unwrap().read_sa(Direction::Outbound, sa).unwrap().remark,
+        Remark::default()
+    );
     assert!(matches!(registry.sa(client, None, sa, Direction::Outbound), Err(Error::NotFound(_))));
     assert!(matches!(registry.sa(client, Some(group), sa, Direction::Inbound), Err(Error::NotFound(_))));
 
@@ -130,11 +134,11 @@ fn close_waits_for_what_is_in_flight_and_lets_nothing_follow() {
                 delivered.fetch_add(1, SeqCst);
             },
         );
-        assert!(group.submit(Lane::Control, work).is_ok());
+        assert!(group.submit(Lane::Control, Class::default(), work).is_ok());
     }
     registry.close(client).unwrap();
     assert_eq!(delivered.load(SeqCst), 50);
-    assert!(group.submit(Lane::Control, told(|_| {}, || {})).is_err());
+    assert!(group.submit(Lane::Control, Class::default(), told(|_| {}, || {})).is_err());
 }
 
 #[test]
@@ -156,7 +160,7 @@ fn a_callback_may_close_its_own_handle() {
                 }
             },
         );
-        assert!(group.submit(Lane::Control, work).is_ok());
+        assert!(group.submit(Lane::Control, Class::default(), work).is_ok());
     }
     let order_at_close = receiver.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(order_at_close, (0..10).collect::<Vec<_>>());
@@ -182,13 +186,13 @@ fn removal_is_told_once_and_ends_what_waits() {
         let _ = receiver.recv_timeout(Duration::from_secs(20));
     };
     let first = told(wait, || {});
-    assert!(group.submit(Lane::Control, first).is_ok());
+    assert!(group.submit(Lane::Control, Class::default(), first).is_ok());
     let counted = gone.clone();
     let count = move |outcome| {
         counted.fetch_add(usize::from(outcome == Outcome::Gone), SeqCst);
     };
     let second = told(count, || {});
-    assert!(group.submit(Lane::Control, second).is_ok());
+    assert!(group.submit(Lane::Control, Class::default(), second).is_ok());
     registry.remove("soft0").unwrap();
     sender.send(()).unwrap();
     assert!(matches!(registry.group(client, None), Err(Error::NoDevice(_))));
@@ -208,7 +212,7 @@ fn in_poll_mode_callbacks_wait_for_the_application() {
     let thread_of_callback = Arc::new(Mutex::new(None));
     let seen = thread_of_callback.clone();
     let work = told(|_| {}, move || *seen.lock().unwrap() = Some(thread::current().id()));
-    assert!(group.submit(Lane::Control, work).is_ok());
+    assert!(group.submit(Lane::Control, Class::default(), work).is_ok());
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while registry.poll(client, 8).unwrap() == 0 && std::time::Instant::now() < deadline {
         thread::yield_now();
@@ -227,8 +231,9 @@ fn the_queue_is_bounded() {
         let _ = receiver.recv_timeout(Duration::from_secs(20));
     };
     let first = told(wait, || {});
-    assert!(group.submit(Lane::Control, first).is_ok());
-    let taken = (0..10_000).take_while(|_| group.submit(Lane::Control, told(|_| {}, || {})).is_ok()).count();
+    assert!(group.submit(Lane::Control, Class::default(), first).is_ok());
+    let taken =
+        (0..10_000).take_while(|_| group.submit(Lane::Control, Class::default(), told(|_| {}, || {})).is_ok()).count();
     assert!((1000..10_000).contains(&taken), "{taken} calls were taken");
     sender.send(()).unwrap();
     registry.close(client).unwrap();
@@ -247,7 +252,7 @@ fn two_callbacks_may_close_each_others_handles() {
             both_inside.wait();
             sender.send(registry.close(clients[other])).unwrap();
         };
-        assert!(group.submit(Lane::Control, told(|_| {}, close_other)).is_ok());
+        assert!(group.submit(Lane::Control, Class::default(), told(|_| {}, close_other)).is_ok());
     }
     for _ in 0..2 {
         assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ok(()));
@@ -258,9 +263,8 @@ fn two_callbacks_may_close_each_others_handles() {
 fn handles_of_one_application_share_a_row() {
     let registry = Registry::new(1, (1, 2));
     let clients = [(); 2].map(|()| open(&registry, OpenMode::Shared, None).unwrap());
-    let (attributes, keys) = gcm_sa();
     for client in clients {
-        registry.group(client, None).unwrap().add_sa(attributes.clone(), &keys, 0).unwrap();
+        registry.group(client, None).unwrap().add_sa(gcm_sa(), Remark::default(), false).unwrap();
     }
     let rows = registry.active();
     assert_eq!(rows.len(), 1);
@@ -277,14 +281,18 @@ fn a_callback_may_enter_poll_mode_and_close() {
         registry.with_client(client, gipsec_accelerator::Client::enter_poll_mode).unwrap().unwrap();
         sender.send(registry.close(client)).unwrap();
     };
-    assert!(group.submit(Lane::Control, told(|_| thread::sleep(Duration::from_millis(50)), first)).is_ok());
+    assert!(
+        group
+            .submit(Lane::Control, Class::default(), told(|_| thread::sleep(Duration::from_millis(50)), first))
+            .is_ok()
+    );
     let delivered = Arc::new(AtomicUsize::new(0));
     for _ in 0..3 {
         let delivered = delivered.clone();
         let count = move || {
             delivered.fetch_add(1, SeqCst);
         };
-        assert!(group.submit(Lane::Control, told(|_| {}, count)).is_ok());
+        assert!(group.submit(Lane::Control, Class::default(), told(|_| {}, count)).is_ok());
     }
     assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ok(()));
     assert_eq!(delivered.load(SeqCst), 3);
@@ -310,7 +318,7 @@ fn callbacks_that_close_do_not_nest() {
             };
             // Slow enough that callbacks pile up.
             let run = |_| thread::sleep(Duration::from_micros(10));
-            assert!(group.submit(Lane::Control, told(run, callback)).is_ok());
+            assert!(group.submit(Lane::Control, Class::default(), told(run, callback)).is_ok());
         }
     }
     for _ in 0..200 {
@@ -333,7 +341,7 @@ fn close_waits_for_a_group_that_is_being_deleted() {
                 delivered.fetch_add(1, SeqCst);
             },
         );
-        assert!(registry.group(client, Some(group)).unwrap().submit(Lane::Control, work).is_ok());
+        assert!(registry.group(client, Some(group)).unwrap().submit(Lane::Control, Class::default(), work).is_ok());
     }
     thread::scope(|scope| {
         scope.spawn(|| registry.delete_group(client, group));
@@ -348,10 +356,13 @@ fn a_notification_that_comes_once_is_not_lost_among_many_calls() {
     let registry = Registry::new(1, (1, 2));
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     let group = registry.group(client, None).unwrap();
-    let (mut attributes, keys) = gcm_sa();
+    let mut entries = gcm_sa();
+    let Some(Parameters::Ipsec(attributes)) = entries.first_mut().map(|entry| &mut entry.parameters) else {
+        unreachable!("an SA of GCM is one of ESP")
+    };
     attributes.lifetime.soft_kilobytes = Some(NonZeroU32::MIN);
     attributes.notify.soft_lifetime = true;
-    let sa = group.add_sa(attributes, &keys, 0).unwrap();
+    let sa = group.add_sa(entries, Remark::default(), false).unwrap();
     let (sender, receiver) = mpsc::channel();
     group.set_hooks(Some(gipsec_accelerator::Hooks::new(move |notification| {
         sender.send(notification.what).unwrap();
@@ -360,8 +371,8 @@ fn a_notification_that_comes_once_is_not_lost_among_many_calls() {
     let wait = move |_| {
         let _ = blocked.recv_timeout(Duration::from_secs(20));
     };
-    assert!(group.submit(Lane::Control, told(wait, || {})).is_ok());
-    while group.submit(Lane::Control, told(|_| {}, || {})).is_ok() {}
+    assert!(group.submit(Lane::Control, Class::default(), told(wait, || {})).is_ok());
+    while group.submit(Lane::Control, Class::default(), told(|_| {}, || {})).is_ok() {}
     let mut packet = [0u8; 1300];
     packet[..10].copy_from_slice(&[0x45, 0, 0x05, 0x14, 0, 0, 0, 0, 64, 17]);
     let mut output = [0u8; 1400];
@@ -423,7 +434,7 @@ fn close_waits_for_a_callback_that_deleted_its_own_group() {
         counted.fetch_add(1, SeqCst);
     };
     let blue = registry.group(client, Some(group)).unwrap();
-    assert!(blue.submit(Lane::Control, told(|_| {}, deletes)).is_ok());
+    assert!(blue.submit(Lane::Control, Class::default(), told(|_| {}, deletes)).is_ok());
     assert_eq!(receiver.recv_timeout(Duration::from_secs(20)).unwrap(), Ok(()));
     assert!(registry.active().iter().all(|row| row.group != "blue"));
     registry.close(client).unwrap();

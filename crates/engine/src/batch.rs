@@ -50,6 +50,15 @@ impl Buffers<'_> {
         }
     }
 
+    /// Room for the result.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        let capacity = self.capacity();
+        match self {
+            Self::Apart { output, .. } => output,
+            Self::InPlace { buffer, .. } => &mut buffer[..capacity],
+        }
+    }
+
     /// Room for the result, with the packet's first `kept` bytes in it; both have as many.
     pub(crate) fn take_headers(&mut self, kept: usize) -> &mut [u8] {
         match self {

@@ -1,10 +1,13 @@
 //! What an SA has done. Written once for each batch, and once for each refused packet.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::PacketError;
+use crate::{
+    PacketError,
+    drop_reason::{DropReason, Statistic},
+};
 
-/// A reading of an SA's counters. Each refused packet is in exactly one of them (R20).
+/// A reading of an SA's counters. Each refused packet is in exactly one of them (R20); they stop at their largest value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of g_ipsec_la_sa_stats")]
 pub struct Statistics {
@@ -22,41 +25,25 @@ pub struct Statistics {
     pub submit_to_accl_failed: u32,
 }
 
-/// Which counter a refused packet goes to; in the order of `Counters::refused`.
-#[derive(Clone, Copy)]
-enum Reason {
-    Packet,
-    Padding,
-    SequenceZero,
-    Late,
-    Replayed,
-    Icv,
-    Overflow,
-    Crypto,
-    Room,
-    Submit,
-}
-
-impl Reason {
-    fn of(error: PacketError) -> Option<Self> {
-        Some(match error {
-            PacketError::Malformed(_)
-            | PacketError::OtherSpi
-            | PacketError::BadNextHeader
-            | PacketError::Congestion => Self::Packet,
-            PacketError::BadPadding => Self::Padding,
-            PacketError::SequenceZero => Self::SequenceZero,
-            PacketError::Late => Self::Late,
-            PacketError::Replayed => Self::Replayed,
-            PacketError::BadIcv => Self::Icv,
-            PacketError::SequenceOverflow => Self::Overflow,
-            PacketError::LifetimeExpired | PacketError::Crypto => Self::Crypto,
-            PacketError::NoRoom => Self::Room,
-            PacketError::QueueFull => Self::Submit,
-            PacketError::Segments | PacketError::Gone => return None,
-        })
+impl Statistics {
+    fn of(&mut self, statistic: Statistic) -> &mut u32 {
+        match statistic {
+            Statistic::InvalidPacket => &mut self.invalid_ipsec_pkt,
+            Statistic::InvalidPadding => &mut self.invalid_pad_length,
+            Statistic::InvalidSequence => &mut self.invalid_seq_num,
+            Statistic::Late => &mut self.anti_replay_late_pkt,
+            Statistic::Replayed => &mut self.anti_replay_replay_pkt,
+            Statistic::InvalidIcv => &mut self.invalid_icv,
+            Statistic::SequenceOverflow => &mut self.seq_num_over_flow,
+            Statistic::CryptoFailed => &mut self.crypto_op_failed,
+            Statistic::NoRoom => &mut self.no_tail_room,
+            Statistic::NotSubmitted => &mut self.submit_to_accl_failed,
+        }
     }
 }
+
+/// How many packets were refused for each reason, in the order of [`DropReason::ALL`].
+pub type Drops = [u64; DropReason::ALL.len()];
 
 /// The counters of one SA, on cache lines of their own.
 #[derive(Debug, Default)]
@@ -64,7 +51,7 @@ impl Reason {
 pub(crate) struct Counters {
     packets: AtomicU64,
     bytes: AtomicU64,
-    refused: [AtomicU32; 10],
+    refused: [AtomicU64; DropReason::ALL.len()],
 }
 
 /// A counter before and after a batch.
@@ -96,7 +83,7 @@ impl Counters {
     /// Counts a refused packet.
     #[cold]
     pub(crate) fn refuse(&self, error: PacketError) {
-        if let Some(reason) = Reason::of(error) {
+        if let Some(reason) = DropReason::of(error) {
             self.refused[reason as usize].fetch_add(1, Relaxed);
         }
     }
@@ -107,22 +94,22 @@ impl Counters {
         self.bytes.load(Relaxed)
     }
 
+    /// Refused packets by reason.
+    pub(crate) fn drops(&self) -> Drops {
+        std::array::from_fn(|reason| self.refused[reason].load(Relaxed))
+    }
+
     /// A reading; counters that change meanwhile are each right, not necessarily together.
     pub(crate) fn read(&self) -> Statistics {
-        let refused = |reason: Reason| self.refused[reason as usize].load(Relaxed);
-        Statistics {
+        let mut statistics = Statistics {
             packets_processed: self.packets.load(Relaxed),
             bytes_processed: self.bytes.load(Relaxed),
-            invalid_ipsec_pkt: refused(Reason::Packet),
-            invalid_pad_length: refused(Reason::Padding),
-            invalid_seq_num: refused(Reason::SequenceZero),
-            anti_replay_late_pkt: refused(Reason::Late),
-            anti_replay_replay_pkt: refused(Reason::Replayed),
-            invalid_icv: refused(Reason::Icv),
-            seq_num_over_flow: refused(Reason::Overflow),
-            crypto_op_failed: refused(Reason::Crypto),
-            no_tail_room: refused(Reason::Room),
-            submit_to_accl_failed: refused(Reason::Submit),
+            ..Statistics::default()
+        };
+        for (reason, refused) in DropReason::ALL.iter().zip(self.drops()) {
+            let sum = statistics.of(reason.statistic());
+            *sum = sum.saturating_add(u32::try_from(refused).unwrap_or(u32::MAX));
         }
+        statistics
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with an SA or a packet. Each [`PacketError`] is counted in exactly one statistic (R20).
+//! What can be wrong with an SA or a packet.
 
 use gipsec_wire::Malformed;
 
@@ -13,7 +13,7 @@ pub enum SaError {
     Unsupported(&'static str),
 }
 
-/// Why a packet was refused.
+/// Why a packet was refused. Each is counted as one [`crate::DropReason`], and so in one statistic (R20).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
     /// Segments that cannot be used; checked before the engine sees the packet.
@@ -25,12 +25,27 @@ pub enum PacketError {
     /// Not a packet that this SA can take.
     #[error("{0}")]
     Malformed(#[from] Malformed),
-    /// The SPI in the packet is not the SA's.
+    /// The SPI, or compression parameter index, in the packet is not the SA's.
     #[error("the packet has another SPI than the SA")]
     OtherSpi,
+    /// The outer addresses are not the tunnel's.
+    #[error("the packet's outer addresses are not those of the tunnel")]
+    OtherAddresses,
+    /// The address that a NAT changed is of another family than the packet.
+    #[error("the peer's original address (NAT-OA) is of another family than the packet")]
+    OtherFamily,
+    /// RFC 3948 section 2.2: a packet of IKE, which shares the UDP port.
+    #[error("the packet is IKE's (it has the non-ESP marker)")]
+    Ike,
+    /// RFC 3948 section 2.3: a packet that keeps a NAT mapping alive.
+    #[error("the packet is a NAT keepalive")]
+    Keepalive,
     /// The decapsulated packet is not what its next header says.
     #[error("the protected payload is not what the next header says")]
     BadNextHeader,
+    /// A compressed payload that cannot be decompressed.
+    #[error("the compressed payload is corrupt")]
+    CorruptCompression,
     /// RFC 6040: congestion was signalled to a packet whose ends cannot hear it.
     #[error("the outer header signals congestion, the inner one cannot carry it")]
     Congestion,

@@ -6,24 +6,21 @@ mod ah;
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
-use gipsec_wire::{
-    Malformed, esp,
-    ip::{self, Family, Header, Upper},
-    protocol, udp,
-};
+use gipsec_wire::{Malformed, esp, ip::Header, protocol, udp, wesp::Wrapping};
 
 use crate::{
-    Attributes, Buffers, Change, Direction, Events, InboundRules, Keys, Mode, PacketError, Protocol, Rules, SaError,
-    Statistics, Verdict,
+    Attributes, Buffers, Change, Direction, Drops, Events, InboundRules, Keys, Mode, PacketError, Protocol, Rules,
+    SaError, Statistics, Verdict,
     batch::MAX_BATCH,
+    content::{Content, Delivered, Front},
     counters::Counters,
     lifetime::Limits,
-    outbound::halves,
+    nat,
+    outbound::{halves, wrapping},
     replay::Replay,
     route::{Route, Routing},
     scratch,
     transform::{NO_TAG, Tag, Transform, Unverified},
-    tunnel,
 };
 
 /// An SA that decapsulates. Any number of threads may use it at once; of several copies of a packet one is accepted.
@@ -31,6 +28,10 @@ pub struct Inbound {
     attributes: Attributes,
     rules: InboundRules,
     transform: Transform,
+    /// The protocol number in front of ESP or AH, unless they are in UDP.
+    protocol: u8,
+    wrapping: Option<Wrapping>,
+    peer_original: Option<nat::Original>,
     route: Routing,
     limits: Limits,
     replay: Replay,
@@ -39,10 +40,11 @@ pub struct Inbound {
 
 /// A packet's headers, checked, and where its ESP or AH is.
 struct Located {
-    header: Header,
-    upper: Upper,
+    front: Front,
     /// From the SPI (ESP) or the next header field (AH) to the end of the protected bytes.
     ipsec: Range<usize>,
+    /// The next header that a WESP header says there is.
+    claimed: Option<u8>,
 }
 
 /// An ESP packet that deserves a look at its ICV.
@@ -63,29 +65,8 @@ struct Tally {
     left: u64,
 }
 
-/// What an authentic payload is.
-#[derive(Clone, Copy)]
-struct Content {
-    /// Bytes of it to deliver; of a dummy packet (RFC 4303 section 2.6), none.
-    len: usize,
-    /// Protocol of the payload.
-    next_header: u8,
-    /// The traffic class that the inner packet takes from the outer one.
-    traffic_class: Option<u8>,
-}
-
-impl Content {
-    /// A packet that is there to be dropped.
-    fn is_dummy(self) -> bool {
-        self.next_header == protocol::NO_NEXT_HEADER
-    }
-}
-
 // The steps that every packet goes through are inlined by force: what they hand on would otherwise go through memory in
 // odd sizes, and each such load stalls.
-
-/// Bytes written, and payload bytes among them.
-type Delivered = (usize, usize);
 
 impl Inbound {
     /// An SA that has received nothing. Errors: parameters that contradict each other or the algorithms.
@@ -94,9 +75,14 @@ impl Inbound {
         let Rules::Inbound(rules) = attributes.rules else {
             return Err(SaError::Invalid("the rules are those of an outbound SA"));
         };
+        let transform = Transform::new(&attributes, keys)?;
+        let (protocol, wrapping) = wrapping(&attributes, &transform);
         Ok(Self {
-            transform: Transform::new(&attributes, keys)?,
-            route: Routing::new(&attributes),
+            transform,
+            protocol,
+            wrapping,
+            peer_original: rules.peer_original.filter(|_| attributes.mode == Mode::Transport).map(nat::Original::new),
+            route: Routing::new(protocol, attributes.mode, attributes.udp),
             limits: Limits::new(attributes.lifetime, attributes.notify, attributes.intervals),
             replay: Replay::new(rules.replay_window, attributes.extended_sequence),
             rules,
@@ -186,16 +172,29 @@ impl Inbound {
     fn locate(&self, route: &Route, input: &[u8]) -> Result<Located, PacketError> {
         let header = Header::parse(input)?;
         let upper = header.upper(input)?;
-        let ipsec = match (self.attributes.protocol, route.udp) {
-            (Protocol::Ah, _) if upper.protocol == protocol::AH => upper.offset..header.total_len(),
-            (Protocol::Esp, None) if upper.protocol == protocol::ESP => upper.offset..header.total_len(),
-            (Protocol::Esp, Some(_)) if upper.protocol == protocol::UDP => {
-                let start = upper.offset + udp::HEADER;
-                start..start + udp::payload_len(&input[upper.offset..header.total_len()])?
+        let family = header.family();
+        if self.rules.check_outer && !route.runs(input, family) {
+            return Err(PacketError::OtherAddresses);
+        }
+        let mut ipsec = if route.udp.is_none() && upper.protocol == self.protocol {
+            upper.offset..header.total_len()
+        } else if route.udp.is_some() && upper.protocol == protocol::UDP {
+            let start = upper.offset + udp::HEADER;
+            let end = start + udp::payload_len(&input[upper.offset..header.total_len()])?;
+            check_for_strays(&input[start..end])?;
+            if self.peer_original.is_some_and(|original| !original.fits(family)) {
+                return Err(PacketError::OtherFamily);
             }
-            _ => return Err(Malformed::OtherProtocol.into()),
+            start..end
+        } else {
+            return Err(Malformed::OtherProtocol.into());
         };
-        Ok(Located { header, upper, ipsec })
+        let mut claimed = None;
+        if let Some(wrapping) = &self.wrapping {
+            claimed = wrapping.parse(family, &input[ipsec.clone()])?;
+            ipsec.start += wrapping.len(family);
+        }
+        Ok(Located { front: Front { header, upper }, ipsec, claimed })
     }
 
     /// What can be checked of an ESP packet before its ICV.
@@ -226,7 +225,7 @@ impl Inbound {
         tag: Option<&Tag>,
     ) -> Result<Delivered, PacketError> {
         let Admitted { ref located, sequence, high, body_len } = *admitted;
-        let kept = self.kept_headers(route, located);
+        let kept = located.front.kept(route.mode);
         let capacity = packet.capacity();
         match packet {
             Buffers::Apart { input, output } if kept + body_len <= capacity => {
@@ -238,7 +237,7 @@ impl Inbound {
                     return Ok((0, 0));
                 }
                 output[..kept].copy_from_slice(&input[..kept]);
-                Ok(Self::deliver(located, kept, content, output))
+                Ok(located.front.deliver(kept, content, self.peer_original, output))
             }
             Buffers::InPlace { buffer, .. } if kept + body_len <= capacity => {
                 let body_start = located.ipsec.start + esp::HEADER + self.transform.iv.len();
@@ -249,7 +248,7 @@ impl Inbound {
                     return Ok((0, 0));
                 }
                 buffer.copy_within(body_start..body_start + content.len, kept);
-                Ok(Self::deliver(located, kept, content, buffer))
+                Ok(located.front.deliver(kept, content, self.peer_original, buffer))
             }
             // What is decrypted may not fit although the payload does: nothing is written before that is known.
             _ => scratch::with(body_len, |plaintext| {
@@ -261,17 +260,8 @@ impl Inbound {
                 }
                 let output = packet.take_headers(kept);
                 output[kept..kept + content.len].copy_from_slice(&plaintext[..content.len]);
-                Ok(Self::deliver(located, kept, content, output))
+                Ok(located.front.deliver(kept, content, self.peer_original, output))
             }),
-        }
-    }
-
-    /// Bytes of the packet's own headers that stay in front of the payload: all in transport mode, none in tunnel mode.
-    #[inline]
-    fn kept_headers(&self, route: &Route, located: &Located) -> usize {
-        match route.mode {
-            Mode::Tunnel(_) => 0,
-            Mode::Transport => located.upper.offset,
         }
     }
 
@@ -287,8 +277,11 @@ impl Inbound {
         sequence: u64,
     ) -> Result<Content, PacketError> {
         let content = esp::Trailer::parse(plaintext).map_err(|_| PacketError::BadPadding).and_then(|trailer| {
+            if located.claimed.is_some_and(|claimed| claimed != trailer.next_header) {
+                return Err(Malformed::BadWrapping.into());
+            }
             let content = match trailer.next_header {
-                next_header @ protocol::NO_NEXT_HEADER => Content { len: 0, next_header, traffic_class: None },
+                protocol::NO_NEXT_HEADER => Content::DUMMY,
                 next_header => self.examine(route, located, &plaintext[..trailer.payload_len], next_header)?,
             };
             if content.len > room { Err(PacketError::NoRoom) } else { Ok(content) }
@@ -309,7 +302,6 @@ impl Inbound {
         content
     }
 
-    /// What an authentic payload is.
     #[inline]
     fn examine(
         &self,
@@ -318,38 +310,7 @@ impl Inbound {
         payload: &[u8],
         next_header: u8,
     ) -> Result<Content, PacketError> {
-        if route.mode == Mode::Transport {
-            return Ok(Content { len: payload.len(), next_header, traffic_class: None });
-        }
-        let family = match next_header {
-            protocol::IPV4 => Family::V4,
-            protocol::IPV6 => Family::V6,
-            _ => return Err(PacketError::BadNextHeader),
-        };
-        let inner = Header::parse(payload)?;
-        if inner.family() != family {
-            return Err(PacketError::BadNextHeader);
-        }
-        let traffic_class = if self.rules.propagate_ecn {
-            tunnel::propagate_ecn(located.header.traffic_class(), &inner)?
-        } else {
-            None
-        };
-        // What lies behind the inner packet is traffic flow confidentiality padding (RFC 4303 section 2.7).
-        Ok(Content { len: inner.total_len(), next_header, traffic_class })
-    }
-
-    /// Ends a packet whose payload stands behind `kept` bytes of its own headers.
-    #[inline]
-    fn deliver(located: &Located, kept: usize, content: Content, output: &mut [u8]) -> Delivered {
-        let written = kept + content.len;
-        if kept > 0 {
-            ip::rewrite(output, &located.header, located.upper.protocol_at, content.next_header, written);
-        }
-        if let Some(traffic_class) = content.traffic_class {
-            tunnel::set_traffic_class(output, traffic_class);
-        }
-        (written, content.len)
+        Content::examine(route.mode, self.rules.propagate_ecn, &located.front.header, payload, next_header)
     }
 
     /// Changes the SA (R31).
@@ -373,7 +334,7 @@ impl Inbound {
                 return Ok(());
             }
         };
-        self.route.move_end(self.attributes.protocol, Direction::Inbound, local, address, port)
+        self.route.move_end(Direction::Inbound, local, address, port)
     }
 
     /// What the SA was made from, with addresses, ports and window as they are now.
@@ -388,8 +349,23 @@ impl Inbound {
         self.counters.read()
     }
 
+    /// Refused packets by reason.
+    pub fn drops(&self) -> Drops {
+        self.counters.drops()
+    }
+
     /// Counts packets that never reached the SA.
     pub fn refuse(&self, error: PacketError) {
         self.counters.refuse(error);
+    }
+}
+
+/// What else comes to a port of ESP in UDP (RFC 3948 section 2).
+#[inline]
+fn check_for_strays(payload: &[u8]) -> Result<(), PacketError> {
+    match payload {
+        [0, 0, 0, 0, ..] => Err(PacketError::Ike),
+        [0xff] => Err(PacketError::Keepalive),
+        _ => Ok(()),
     }
 }

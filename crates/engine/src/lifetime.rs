@@ -27,6 +27,15 @@ impl Events {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Adds what another SA of a bundle, or another batch, noticed.
+    #[inline]
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.soft_lifetime = self.soft_lifetime.or(other.soft_lifetime);
+        self.sequence_margin = self.sequence_margin.or(other.sequence_margin);
+        self.sequence_end = self.sequence_end.or(other.sequence_end);
+        self.sequence_periodic = other.sequence_periodic.or(self.sequence_periodic);
+    }
 }
 
 /// The limits of one SA, in bytes.

@@ -4,10 +4,11 @@ mod plan;
 mod write;
 
 use arrayvec::ArrayVec;
+use gipsec_wire::{protocol, wesp::Wrapping};
 
 use crate::{
-    Attributes, Buffers, Change, Direction, Events, Keys, OutboundRules, PacketError, Protocol, Rules, SaError,
-    Statistics, Verdict,
+    Attributes, Buffers, Change, Direction, Drops, Events, FlowPadding, Keys, Mode, OutboundRules, PacketError,
+    Protocol, Rules, SaError, Statistics, Verdict,
     batch::MAX_BATCH,
     counters::Counters,
     iv,
@@ -25,6 +26,9 @@ pub struct Outbound {
     attributes: Attributes,
     rules: OutboundRules,
     transform: Transform,
+    /// The protocol number in front of ESP or AH, unless they are in UDP.
+    protocol: u8,
+    wrapping: Option<Wrapping>,
     route: Routing,
     limits: Limits,
     ivs: iv::Source,
@@ -40,11 +44,14 @@ impl Outbound {
             return Err(SaError::Invalid("the rules are those of an inbound SA"));
         };
         let transform = Transform::new(&attributes, keys)?;
+        let (protocol, wrapping) = wrapping(&attributes, &transform);
         Ok(Self {
+            protocol,
+            wrapping,
             ivs: iv::Source::new(transform.iv, rules.first_iv.as_deref())?,
             rules: rules.clone(),
             transform,
-            route: Routing::new(&attributes),
+            route: Routing::new(protocol, attributes.mode, attributes.udp),
             limits: Limits::new(attributes.lifetime, attributes.notify, attributes.intervals),
             sequence: Sequence::new(attributes.extended_sequence),
             counters: Counters::default(),
@@ -54,17 +61,43 @@ impl Outbound {
 
     /// Encapsulates `packets` in order; `verdicts`, as many, say what became of each. Returns what is worth telling.
     pub fn encapsulate(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
+        self.encapsulate_as(Payload::Packet, packets, verdicts)
+    }
+
+    /// Whether the SA can make dummy packets: in transport mode it would not know where to send them.
+    pub(crate) fn makes_dummies(&self) -> bool {
+        matches!((self.attributes.protocol, self.attributes.mode), (Protocol::Esp, Mode::Tunnel(_)))
+    }
+
+    /// Whether results may be much longer than packets.
+    pub(crate) fn pads(&self) -> bool {
+        self.rules.flow_padding != FlowPadding::default()
+    }
+
+    /// As [`Outbound::encapsulate`], of packets that the receiver drops without a word if they are dummies.
+    pub(crate) fn encapsulate_as(
+        &self,
+        payload: Payload,
+        packets: &mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+    ) -> Events {
         let mut events = Events::default();
         for (packets, verdicts) in packets.chunks_mut(MAX_BATCH).zip(verdicts.chunks_mut(MAX_BATCH)) {
-            self.encapsulate_batch(packets, verdicts, &mut events);
+            self.encapsulate_batch(payload, packets, verdicts, &mut events);
         }
         events
     }
 
-    fn encapsulate_batch(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict], events: &mut Events) {
+    fn encapsulate_batch(
+        &self,
+        payload: Payload,
+        packets: &mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        events: &mut Events,
+    ) {
         let route = self.route.load();
         let mut plans = ArrayVec::new();
-        self.plan(&route, packets, verdicts, &mut plans);
+        self.plan(&route, payload, packets, verdicts, &mut plans);
         let numbers = self.sequence.take(plans.len());
         let ivs = self.ivs.take(numbers.count);
         let (numbered, unnumbered) = plans.split_at(numbers.count);
@@ -87,8 +120,7 @@ impl Outbound {
     fn note(&self, numbers: Numbers, sent: u64, payload_bytes: u64, events: &mut Events) {
         let (packets, bytes) = self.counters.add(sent, payload_bytes);
         let noticed = self.limits.after(packets, bytes, numbers.last());
-        events.soft_lifetime = events.soft_lifetime.or(noticed.soft_lifetime);
-        events.sequence_periodic = noticed.sequence_periodic.or(events.sequence_periodic);
+        events.merge(noticed);
         self.limits.after_taking(numbers, self.sequence.limit(), events);
     }
 
@@ -112,12 +144,18 @@ impl Outbound {
                     if last > self.sequence.limit() {
                         return Err(SaError::Invalid("the sequence number exceeds what the SA can count"));
                     }
-                    self.sequence.continue_after(last);
+                    if !self.attributes.implicit_iv {
+                        self.sequence.continue_after(last);
+                    } else if !self.sequence.advance_to(last) {
+                        return Err(SaError::Invalid(
+                            "the sequence number is the IV of this SA, and an IV is used once for a key",
+                        ));
+                    }
                 }
                 return Ok(());
             }
         };
-        self.route.move_end(self.attributes.protocol, Direction::Outbound, local, address, port)
+        self.route.move_end(Direction::Outbound, local, address, port)
     }
 
     /// What the SA was made from, with addresses and ports as they are now.
@@ -131,9 +169,40 @@ impl Outbound {
         self.counters.read()
     }
 
+    /// Refused packets by reason.
+    pub fn drops(&self) -> Drops {
+        self.counters.drops()
+    }
+
     /// Counts packets that never reached the SA.
     pub fn refuse(&self, error: PacketError) {
         self.counters.refuse(error);
+    }
+}
+
+/// What the packets of a call are to the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// Packets.
+    Packet,
+    /// Nothing (RFC 4303 section 2.6).
+    Dummy,
+}
+
+/// The protocol number of an SA's packets, and how they are wrapped.
+pub(crate) fn wrapping(attributes: &Attributes, transform: &Transform) -> (u8, Option<Wrapping>) {
+    match (attributes.protocol, attributes.wrapped) {
+        (Protocol::Ah, _) => (protocol::AH, None),
+        (Protocol::Esp, false) => (protocol::ESP, None),
+        (Protocol::Esp, true) => {
+            let wrapping = Wrapping {
+                encrypted: attributes.encrypts(),
+                iv_len: transform.iv.len(),
+                icv_len: transform.icv_len,
+                in_udp: attributes.udp.is_some(),
+            };
+            (protocol::WESP, Some(wrapping))
+        }
     }
 }
 

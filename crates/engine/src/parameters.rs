@@ -1,6 +1,10 @@
 //! What an SA is made from, as typed values. Key material stands apart from the rest, so that the rest can be read back.
 
-use std::{fmt, num::NonZeroU32};
+use std::{
+    fmt,
+    net::IpAddr,
+    num::{NonZeroU16, NonZeroU32},
+};
 
 use gipsec_wire::outer::{Endpoints, Ports};
 use zeroize::Zeroizing;
@@ -66,6 +70,8 @@ pub enum Integrity {
     HmacSha384,
     /// RFC 4868, 512 bits.
     HmacSha512,
+    /// RFC 4494.
+    AesCmac,
 }
 
 /// Combined mode algorithm.
@@ -77,6 +83,8 @@ pub enum Combined {
     Gcm,
     /// RFC 4543: integrity alone.
     Gmac,
+    /// RFC 7634.
+    ChaCha20Poly1305,
 }
 
 /// The algorithms of an SA.
@@ -125,9 +133,10 @@ impl fmt::Debug for Keys {
 }
 
 /// DSCP of the outer header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DscpRule {
     /// The inner packet's.
+    #[default]
     Copy,
     /// 0.
     Clear,
@@ -136,9 +145,10 @@ pub enum DscpRule {
 }
 
 /// DF bit of an outer IPv4 header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DfRule {
     /// The inner packet's; set for an inner IPv6 packet.
+    #[default]
     Copy,
     /// 0.
     Clear,
@@ -146,8 +156,31 @@ pub enum DfRule {
     Set,
 }
 
+/// Traffic flow confidentiality (RFC 4303 section 2.7): how long the payload of ESP in tunnel mode is made, so that its
+/// length says less. Nothing is padded beyond the longest packet there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowPadding {
+    /// Bytes at least; 0: as they come.
+    pub to: u16,
+    /// A multiple of this many bytes, for payloads longer than `to`; 0: as they come.
+    pub multiple: u16,
+}
+
+impl FlowPadding {
+    /// How long a payload of `len` bytes is made.
+    #[inline]
+    pub(crate) fn padded(self, len: usize) -> usize {
+        match (usize::from(self.to), usize::from(self.multiple)) {
+            (0, 0) => len,
+            (to, _) if len <= to => to,
+            (_, 0) => len,
+            (_, multiple) => len.next_multiple_of(multiple),
+        }
+    }
+}
+
 /// What only an outbound SA has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct OutboundRules {
     /// DSCP of the outer header.
     pub dscp: DscpRule,
@@ -157,15 +190,24 @@ pub struct OutboundRules {
     pub ecn: bool,
     /// The first packet's IV; None: at random (R29).
     pub first_iv: Option<Vec<u8>>,
+    /// Flow label of an outer IPv6 header: the inner packet's (RFC 4301 section 5.1.2.1); else it is 0.
+    pub copy_flow_label: bool,
+    /// Padding of the payload.
+    pub flow_padding: FlowPadding,
 }
 
 /// What only an inbound SA has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct InboundRules {
     /// Take the outer header's congestion signal into the inner one (RFC 6040).
     pub propagate_ecn: bool,
     /// Anti-replay window in packets, 32 to 65,536; None: no replay check.
     pub replay_window: Option<u32>,
+    /// Refuse packets whose outer addresses are not the tunnel's (R37).
+    pub check_outer: bool,
+    /// In transport mode in UDP: the address that the peer sent from, before a NAT changed it. Checksums that cover it
+    /// are corrected (RFC 3948 section 3.1.2).
+    pub peer_original: Option<IpAddr>,
 }
 
 /// What depends on the direction.
@@ -213,13 +255,15 @@ impl Default for Intervals {
     }
 }
 
-/// Everything about an SA but its keys.
+/// Everything about an ESP or AH SA but its keys.
 #[derive(Clone, Debug)]
 pub struct Attributes {
     /// Security Parameters Index, not 0, host order.
     pub spi: NonZeroU32,
     /// ESP or AH.
     pub protocol: Protocol,
+    /// ESP is wrapped (WESP, RFC 5840).
+    pub wrapped: bool,
     /// Transport or tunnel.
     pub mode: Mode,
     /// Algorithms.
@@ -228,6 +272,8 @@ pub struct Attributes {
     pub key_lengths: KeyLengths,
     /// ICV length in bytes; None: the usual one (R18).
     pub icv_len: Option<usize>,
+    /// The IV is the sequence number, and not sent (RFC 8750).
+    pub implicit_iv: bool,
     /// Extended sequence numbers (RFC 4303 section 2.2.1).
     pub extended_sequence: bool,
     /// Encapsulate ESP in UDP (RFC 3948).
@@ -242,49 +288,145 @@ pub struct Attributes {
     pub rules: Rules,
 }
 
+/// What an IPComp SA is made from (RFC 3173). It has no keys.
+#[derive(Clone, Debug)]
+pub struct Compression {
+    /// Compression algorithm.
+    pub algorithm: gipsec_compression::Algorithm,
+    /// Compression Parameter Index, host order.
+    pub cpi: NonZeroU16,
+    /// Transport or tunnel.
+    pub mode: Mode,
+    /// Lifetime.
+    pub lifetime: Lifetime,
+    /// Notifications; there are none of sequence numbers.
+    pub notify: Notify,
+    /// What depends on the direction; of these, what concerns the headers of a tunnel counts.
+    pub rules: Rules,
+}
+
+/// What an SA is made from, but its keys.
+#[derive(Clone, Debug)]
+pub enum Parameters {
+    /// ESP or AH.
+    Ipsec(Attributes),
+    /// IPComp.
+    Compression(Compression),
+}
+
+impl Parameters {
+    /// The SA's direction.
+    pub fn direction(&self) -> Direction {
+        self.rules().direction()
+    }
+
+    /// Transport or tunnel.
+    pub fn mode(&self) -> Mode {
+        match self {
+            Self::Ipsec(attributes) => attributes.mode,
+            Self::Compression(compression) => compression.mode,
+        }
+    }
+
+    /// What depends on the direction.
+    pub fn rules(&self) -> &Rules {
+        match self {
+            Self::Ipsec(attributes) => &attributes.rules,
+            Self::Compression(compression) => &compression.rules,
+        }
+    }
+}
+
+impl Rules {
+    /// The direction.
+    pub fn direction(&self) -> Direction {
+        match self {
+            Self::Outbound(_) => Direction::Outbound,
+            Self::Inbound(_) => Direction::Inbound,
+        }
+    }
+}
+
 impl Attributes {
     /// The SA's direction.
     #[inline]
     pub fn direction(&self) -> Direction {
-        match self.rules {
-            Rules::Outbound(_) => Direction::Outbound,
-            Rules::Inbound(_) => Direction::Inbound,
-        }
+        self.rules.direction()
+    }
+
+    /// Whether ESP encrypts.
+    pub(crate) fn encrypts(&self) -> bool {
+        !matches!(
+            self.algorithms,
+            Algorithms::Separate { cipher: Cipher::Null, .. } | Algorithms::Combined(Combined::Gmac)
+        )
     }
 
     /// Checks what the type cannot say. Keys, ICV and IV lengths are checked where the transform is made.
     pub(crate) fn check(&self) -> Result<(), SaError> {
-        if self.protocol == Protocol::Ah {
-            if self.udp.is_some() {
-                return Err(SaError::Invalid("AH cannot be encapsulated in UDP"));
-            }
-            match self.algorithms {
-                Algorithms::Separate { cipher: Cipher::Null, integrity: Integrity::None } => {
-                    return Err(SaError::Invalid("AH needs an integrity algorithm"));
-                }
-                Algorithms::Separate { cipher: Cipher::Null, .. } | Algorithms::Combined(Combined::Gmac) => {}
-                _ => return Err(SaError::Invalid("AH does not encrypt")),
-            }
-        } else if matches!(self.algorithms, Algorithms::Separate { cipher: Cipher::Null, integrity: Integrity::None }) {
-            return Err(SaError::Invalid("ESP needs encryption or integrity (RFC 4303 section 1)"));
-        }
-        if let Lifetime { soft_kilobytes: Some(soft), hard_kilobytes: Some(hard) } = self.lifetime
-            && soft > hard
-        {
-            return Err(SaError::Invalid("the soft lifetime exceeds the hard one"));
-        }
+        self.check_protocol()?;
+        self.lifetime.check()?;
         if self.intervals.periodic == 0 {
             return Err(SaError::Invalid("the periodic notification interval is 0"));
         }
         match &self.rules {
-            Rules::Outbound(OutboundRules { dscp: DscpRule::Set(64..), .. }) => {
-                Err(SaError::Invalid("the DSCP exceeds 63"))
+            Rules::Outbound(rules) => self.check_outbound(rules),
+            Rules::Inbound(rules) => self.check_inbound(rules),
+        }
+    }
+
+    fn check_protocol(&self) -> Result<(), SaError> {
+        const NOTHING: Algorithms = Algorithms::Separate { cipher: Cipher::Null, integrity: Integrity::None };
+        match self.protocol {
+            Protocol::Ah if self.udp.is_some() => Err(SaError::Invalid("AH cannot be encapsulated in UDP")),
+            Protocol::Ah if self.wrapped => Err(SaError::Invalid("WESP wraps ESP, not AH")),
+            Protocol::Ah if self.algorithms == NOTHING => Err(SaError::Invalid("AH needs an integrity algorithm")),
+            Protocol::Ah if self.encrypts() => Err(SaError::Invalid("AH does not encrypt")),
+            Protocol::Esp if self.algorithms == NOTHING => {
+                Err(SaError::Invalid("ESP needs encryption or integrity (RFC 4303 section 1)"))
             }
-            Rules::Inbound(InboundRules { replay_window: Some(size), .. })
-                if !(replay::MIN_WINDOW..=replay::MAX_WINDOW).contains(size) =>
-            {
-                Err(SaError::Invalid("the anti-replay window is not 32 to 65,536 packets"))
-            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_outbound(&self, rules: &OutboundRules) -> Result<(), SaError> {
+        rules.check()?;
+        if rules.flow_padding == FlowPadding::default() {
+            return Ok(());
+        }
+        // RFC 4303 section 2.7: the receiver must be able to tell the payload's own length.
+        match (self.protocol, self.mode) {
+            (Protocol::Esp, Mode::Tunnel(_)) => Ok(()),
+            _ => Err(SaError::Invalid("traffic flow padding needs ESP in tunnel mode")),
+        }
+    }
+
+    fn check_inbound(&self, rules: &InboundRules) -> Result<(), SaError> {
+        if rules.replay_window.is_some_and(|size| !(replay::MIN_WINDOW..=replay::MAX_WINDOW).contains(&size)) {
+            return Err(SaError::Invalid("the anti-replay window is not 32 to 65,536 packets"));
+        }
+        if rules.check_outer && self.mode == Mode::Transport {
+            return Err(SaError::Invalid("transport mode has no outer addresses to check"));
+        }
+        Ok(())
+    }
+}
+
+impl OutboundRules {
+    /// Checks what the type cannot say.
+    pub(crate) fn check(&self) -> Result<(), SaError> {
+        if let DscpRule::Set(64..) = self.dscp {
+            return Err(SaError::Invalid("the DSCP exceeds 63"));
+        }
+        Ok(())
+    }
+}
+
+impl Lifetime {
+    /// Checks what the type cannot say.
+    pub(crate) fn check(&self) -> Result<(), SaError> {
+        match (self.soft_kilobytes, self.hard_kilobytes) {
+            (Some(soft), Some(hard)) if soft > hard => Err(SaError::Invalid("the soft lifetime exceeds the hard one")),
             _ => Ok(()),
         }
     }

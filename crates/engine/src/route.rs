@@ -2,15 +2,15 @@
 
 use arc_swap::{ArcSwap, Guard};
 use gipsec_wire::{
+    ip::{self, Family},
     outer::{Endpoints, Ports, Template},
-    protocol,
 };
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{Attributes, Direction, Mode, Protocol, SaError};
+use crate::{Direction, Mode, SaError};
 
 /// A change to an SA (R31).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum Change {
 pub(crate) struct Route {
     pub mode: Mode,
     pub udp: Option<Ports>,
+    /// The number of the protocol that the SA adds, for IP headers in front of it.
+    protocol: u8,
     /// Outer headers of an outbound SA; without a tunnel, the UDP header alone if there is one.
     pub template: Option<Template>,
 }
@@ -55,8 +57,9 @@ pub(crate) struct Routing {
 }
 
 impl Routing {
-    pub(crate) fn new(attributes: &Attributes) -> Self {
-        Self { now: ArcSwap::from_pointee(Route::new(attributes)), changing: Mutex::new(()) }
+    /// `protocol` is the number of the protocol that the SA adds.
+    pub(crate) fn new(protocol: u8, mode: Mode, udp: Option<Ports>) -> Self {
+        Self { now: ArcSwap::from_pointee(Route::new(protocol, mode, udp)), changing: Mutex::new(()) }
     }
 
     /// The route as it is now.
@@ -68,45 +71,37 @@ impl Routing {
     /// Moves one end (R31).
     pub(crate) fn move_end(
         &self,
-        ipsec: Protocol,
         direction: Direction,
         local: bool,
         address: IpAddr,
         port: Option<u16>,
     ) -> Result<(), SaError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let moved = self.now.load().moved(ipsec, direction, local, address, port)?;
+        let moved = self.now.load().moved(direction, local, address, port)?;
         self.now.store(moved.into());
         Ok(())
     }
 }
 
 impl Route {
-    fn new(attributes: &Attributes) -> Self {
-        Self::with(attributes.protocol, attributes.mode, attributes.udp)
-    }
-
-    fn with(ipsec: Protocol, mode: Mode, udp: Option<Ports>) -> Self {
-        let number = match ipsec {
-            Protocol::Esp => protocol::ESP,
-            Protocol::Ah => protocol::AH,
-        };
+    fn new(protocol: u8, mode: Mode, udp: Option<Ports>) -> Self {
         let template = match &mode {
-            Mode::Tunnel(endpoints) => Some(Template::new(endpoints, number, udp)),
+            Mode::Tunnel(endpoints) => Some(Template::new(endpoints, protocol, udp)),
             Mode::Transport => None,
         };
-        Self { mode, udp, template }
+        Self { mode, udp, protocol, template }
+    }
+
+    /// Whether a packet, which passed the gate, runs between the tunnel's ends.
+    pub(crate) fn runs(&self, packet: &[u8], family: Family) -> bool {
+        match &self.mode {
+            Mode::Tunnel(endpoints) => ip::addresses(packet, family) == Some(endpoints.addresses()),
+            Mode::Transport => true,
+        }
     }
 
     /// The route with one end moved.
-    fn moved(
-        &self,
-        ipsec: Protocol,
-        direction: Direction,
-        local: bool,
-        address: IpAddr,
-        port: Option<u16>,
-    ) -> Result<Self, SaError> {
+    fn moved(&self, direction: Direction, local: bool, address: IpAddr, port: Option<u16>) -> Result<Self, SaError> {
         const FAMILY: SaError = SaError::Invalid("the new address is of another family than the other end's");
         let is_source = local == (direction == Direction::Outbound);
         let mut udp = self.udp;
@@ -130,6 +125,6 @@ impl Route {
             }
             _ => return Err(FAMILY),
         };
-        Ok(Self::with(ipsec, mode, udp))
+        Ok(Self::new(self.protocol, mode, udp))
     }
 }

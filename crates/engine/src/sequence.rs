@@ -60,6 +60,12 @@ impl Sequence {
     pub(crate) fn continue_after(&self, last: u64) {
         self.last.store(last.min(self.limit), Relaxed);
     }
+
+    /// As [`Sequence::continue_after`], but never goes back; whether it did not have to.
+    pub(crate) fn advance_to(&self, last: u64) -> bool {
+        let last = last.min(self.limit);
+        self.last.fetch_max(last, Relaxed) <= last
+    }
 }
 
 #[cfg(test)]

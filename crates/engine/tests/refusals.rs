@@ -4,18 +4,20 @@
 use std::{net::Ipv4Addr, num::NonZeroU32, thread};
 
 use gipsec_engine::{
-    Algorithms, Attributes, Buffers, Change, Cipher, DfRule, DscpRule, Endpoints, Inbound, InboundRules, Integrity,
-    Intervals, KeyLengths, Keys, Lifetime, Mode, Notify, Outbound, OutboundRules, PacketError, Protocol, Rules,
+    Algorithms, Attributes, Buffers, Change, Cipher, Endpoints, Inbound, InboundRules, Integrity, Intervals,
+    KeyLengths, Keys, Lifetime, Mode, Notify, Outbound, OutboundRules, PacketError, Protocol, Rules,
 };
 
 fn attributes(mode: Mode, rules: Rules) -> Attributes {
     Attributes {
         spi: NonZeroU32::MIN,
         protocol: Protocol::Esp,
+        wrapped: false,
         mode,
         algorithms: Algorithms::Separate { cipher: Cipher::Null, integrity: Integrity::HmacSha1 },
         key_lengths: KeyLengths::default(),
         icv_len: None,
+        implicit_iv: false,
         extended_sequence: false,
         udp: None,
         lifetime: Lifetime::default(),
@@ -30,12 +32,12 @@ fn keys() -> Keys {
 }
 
 fn outbound(mode: Mode) -> Outbound {
-    let rules = OutboundRules { dscp: DscpRule::Copy, df: DfRule::Copy, ecn: false, first_iv: None };
+    let rules = OutboundRules::default();
     Outbound::new(attributes(mode, Rules::Outbound(rules)), &keys()).unwrap()
 }
 
 fn inbound(mode: Mode) -> Inbound {
-    let rules = InboundRules { propagate_ecn: true, replay_window: Some(64) };
+    let rules = InboundRules { propagate_ecn: true, replay_window: Some(64), ..InboundRules::default() };
     Inbound::new(attributes(mode, Rules::Inbound(rules)), &keys()).unwrap()
 }
 

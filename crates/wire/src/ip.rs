@@ -11,6 +11,8 @@
 //!         |               Source and Destination Address (16 bytes each)  |
 //! ```
 
+use std::net::IpAddr;
+
 use crate::{Malformed, be16, protocol};
 
 /// Length of an IPv4 header without options.
@@ -198,6 +200,29 @@ impl Header {
                 _ => return Ok(upper),
             }
             upper = upper.skip(packet)?;
+        }
+    }
+}
+
+/// Flow label of a packet that [`Header::parse`] found to be IPv6; 0 for one of IPv4.
+#[inline]
+pub fn flow_label(packet: &[u8]) -> u32 {
+    match packet.first_chunk() {
+        Some(word) if word[0] >> 4 == 6 => u32::from_be_bytes(*word) & 0x000f_ffff,
+        _ => 0,
+    }
+}
+
+/// Source and destination of a packet that passed [`Header::parse`].
+pub fn addresses(packet: &[u8], family: Family) -> Option<(IpAddr, IpAddr)> {
+    match family {
+        Family::V4 => {
+            let (source, rest) = packet.get(12..20)?.split_first_chunk::<4>()?;
+            Some((IpAddr::from(*source), IpAddr::from(*rest.first_chunk::<4>()?)))
+        }
+        Family::V6 => {
+            let (source, rest) = packet.get(8..40)?.split_first_chunk::<16>()?;
+            Some((IpAddr::from(*source), IpAddr::from(*rest.first_chunk::<16>()?)))
         }
     }
 }

@@ -7,9 +7,11 @@ pub mod ah;
 pub mod checksum;
 pub mod esp;
 pub mod ip;
+pub mod ipcomp;
 pub mod mutable;
 pub mod outer;
 pub mod udp;
+pub mod wesp;
 
 /// Protocol numbers (IANA) that IPsec processing looks at.
 pub mod protocol {
@@ -17,8 +19,12 @@ pub mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
     /// IPv4 in IP (RFC 2003).
     pub const IPV4: u8 = 4;
+    /// TCP.
+    pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// DCCP (RFC 4340).
+    pub const DCCP: u8 = 33;
     /// IPv6 in IP (RFC 2473).
     pub const IPV6: u8 = 41;
     /// IPv6 routing header.
@@ -29,10 +35,18 @@ pub mod protocol {
     pub const ESP: u8 = 50;
     /// Authentication Header.
     pub const AH: u8 = 51;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
     /// No next header: a dummy packet inside ESP (RFC 4303 section 2.6).
     pub const NO_NEXT_HEADER: u8 = 59;
     /// IPv6 destination options.
     pub const DESTINATION_OPTIONS: u8 = 60;
+    /// IP payload compression (RFC 3173).
+    pub const IPCOMP: u8 = 108;
+    /// UDP-Lite (RFC 3828).
+    pub const UDP_LITE: u8 = 136;
+    /// Wrapped ESP (RFC 5840).
+    pub const WESP: u8 = 141;
 }
 
 /// The longest IP packet that this library reads or makes (no jumbograms), in bytes.
@@ -59,6 +73,9 @@ pub enum Malformed {
     /// Not the protocol that was looked for.
     #[error("the packet carries another protocol")]
     OtherProtocol,
+    /// A WESP header that contradicts the SA.
+    #[error("the WESP header contradicts the SA")]
+    BadWrapping,
 }
 
 /// Reads a 16-bit big-endian number. `at + 2 <= bytes.len()`, which the caller's gate has checked.

@@ -1,6 +1,6 @@
 //! The outer header of a tunnel: what never changes in it is laid out, and summed, once per SA.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{checksum, ip, length16, protocol, udp};
 
@@ -29,6 +29,14 @@ impl Endpoints {
         match self {
             Self::V4 { .. } => ip::Family::V4,
             Self::V6 { .. } => ip::Family::V6,
+        }
+    }
+
+    /// Source and destination.
+    pub fn addresses(&self) -> (IpAddr, IpAddr) {
+        match *self {
+            Self::V4 { source, destination } => (source.into(), destination.into()),
+            Self::V6 { source, destination } => (source.into(), destination.into()),
         }
     }
 }
@@ -66,6 +74,8 @@ pub struct Variable {
     pub dont_fragment: bool,
     /// IPv4's identification.
     pub identification: u16,
+    /// IPv6's flow label, 20 bits.
+    pub flow_label: u32,
     /// Length of the whole packet, at most [`crate::MAX_PACKET`] (plus 40 for IPv6).
     pub total_len: usize,
 }
@@ -135,8 +145,8 @@ impl Template {
                 packet[10..12].copy_from_slice(&checksum::finish(sum).to_be_bytes());
             }
             ip::Family::V6 => {
-                packet[0] |= variable.traffic_class >> 4;
-                packet[1] = variable.traffic_class << 4;
+                let word = 6 << 28 | u32::from(variable.traffic_class) << 20 | variable.flow_label & 0x000f_ffff;
+                packet[..4].copy_from_slice(&word.to_be_bytes());
                 packet[4..6].copy_from_slice(&length16(variable.total_len - ip::IPV6_HEADER).to_be_bytes());
             }
         }
@@ -160,7 +170,10 @@ mod tests {
         let template = Template::new(&endpoints, protocol::ESP, Some(Ports { source: 4500, destination: 65_535 }));
         let mut packet = vec![0xaa; 1500];
         for (traffic_class, dont_fragment, identification) in [(0, false, 0), (0xff, true, 0xffff), (0xb8, true, 3)] {
-            template.write(&mut packet, &Variable { traffic_class, dont_fragment, identification, total_len: 1500 });
+            template.write(
+                &mut packet,
+                &Variable { traffic_class, dont_fragment, identification, flow_label: 0xf_ffff, total_len: 1500 },
+            );
             assert_eq!(checksum::finish(checksum::sum(&packet[..20], 0)), 0);
             let header = Header::parse(&packet).unwrap();
             assert_eq!((header.traffic_class(), header.dont_fragment()), (traffic_class, dont_fragment));
@@ -174,9 +187,16 @@ mod tests {
         let endpoints = Endpoints::V6 { source: Ipv6Addr::LOCALHOST, destination: Ipv6Addr::UNSPECIFIED };
         let template = Template::new(&endpoints, protocol::AH, None);
         let mut packet = vec![0xaa; 100];
-        let variable = Variable { traffic_class: 0xb9, dont_fragment: true, identification: 7, total_len: 100 };
+        let variable = Variable {
+            traffic_class: 0xb9,
+            dont_fragment: true,
+            identification: 7,
+            flow_label: 0xabcde,
+            total_len: 100,
+        };
         template.write(&mut packet, &variable);
         let header = Header::parse(&packet).unwrap();
         assert_eq!((header.traffic_class(), header.protocol(), header.total_len()), (0xb9, protocol::AH, 100));
+        assert_eq!(ip::flow_label(&packet), 0xabcde);
     }
 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use gipsec_wire::{Malformed, ah};
 
-use super::{Delivered, Inbound, Located};
+use super::{Inbound, Located};
 use crate::{
     Buffers, PacketError,
+    content::Delivered,
     outbound::{halves, with_cleared},
     route::Route,
     transform::matches,
@@ -37,7 +38,7 @@ impl Inbound {
         let sequence = self.replay.check(head.sequence)?;
         self.verify_ah(located, input, iv_end..icv_end, head.len, sequence)?;
 
-        let kept = self.kept_headers(route, located);
+        let kept = located.front.kept(route.mode);
         let payload = located.ipsec.start + head.len..located.ipsec.end;
         let room = packet.capacity();
         let content = self.examine(route, located, &input[payload.clone()], head.next_header);
@@ -56,7 +57,7 @@ impl Inbound {
                 &mut **buffer
             }
         };
-        Ok(Self::deliver(located, kept, content, output))
+        Ok(located.front.deliver(kept, content, self.peer_original, output))
     }
 
     /// RFC 4302 section 3.4.4: the headers with their mutable fields cleared, AH with a zero ICV, the payload, and under
@@ -77,7 +78,7 @@ impl Inbound {
         zeroed[icv.clone()].fill(0);
         let high = halves(sequence).1.to_be_bytes();
         let covered = if self.attributes.extended_sequence { &high[..] } else { &[] };
-        let expected = with_cleared(front, located.header.family(), |cleared| {
+        let expected = with_cleared(front, located.front.header.family(), |cleared| {
             self.transform.authenticate(&header[ah::HEADER..icv.start], &[cleared, zeroed, payload, covered])
         })?;
         Ok(matches(&expected[..icv.len()], &header[icv])?)

@@ -3,12 +3,13 @@
 use arrayvec::ArrayVec;
 use gipsec_wire::{
     MAX_PACKET, Malformed, ah, esp,
-    ip::{Header, Upper},
-    udp,
+    ip::{self, Family, Header, Upper},
+    outer::Template,
+    protocol, udp,
 };
 
-use super::Outbound;
-use crate::{Buffers, PacketError, Protocol, Verdict, batch::MAX_BATCH, route::Route};
+use super::{Outbound, Payload};
+use crate::{Buffers, FlowPadding, PacketError, Protocol, Verdict, batch::MAX_BATCH, route::Route};
 
 /// IP header, options and extension headers in front of AH: the most that is processed, in bytes.
 pub(super) const MAX_HEADERS: usize = 2048;
@@ -21,9 +22,15 @@ pub(super) struct Plan {
     pub header: Header,
     /// In transport mode, where the protected part begins.
     pub upper: Option<Upper>,
+    /// Family of the header in front of ESP or AH.
+    pub family: Family,
+    /// Flow label of an outer IPv6 header.
+    pub flow_label: u32,
     /// Where the packet's protected part begins, and how long it is.
     pub payload_start: usize,
     pub payload_len: usize,
+    /// Bytes of traffic flow confidentiality padding behind the payload.
+    pub flow_padding: usize,
     pub next_header: u8,
     /// Where ESP or AH will begin.
     pub ipsec_start: usize,
@@ -36,12 +43,27 @@ pub(super) struct Plan {
 /// The plans of a batch, in the order of its packets.
 pub(super) type Plans = ArrayVec<Plan, MAX_BATCH>;
 
+/// Where ESP or AH and the payload will begin, and how long the result is.
+struct Extent {
+    ipsec_start: usize,
+    body_start: usize,
+    flow_padding: usize,
+    total_len: usize,
+}
+
 impl Outbound {
     /// Looks at every packet once; what cannot be encapsulated gets its verdict here and takes no sequence number.
-    pub(super) fn plan(&self, route: &Route, packets: &[Buffers<'_>], verdicts: &mut [Verdict], plans: &mut Plans) {
+    pub(super) fn plan(
+        &self,
+        route: &Route,
+        payload: Payload,
+        packets: &[Buffers<'_>],
+        verdicts: &mut [Verdict],
+        plans: &mut Plans,
+    ) {
         let mut left = self.limits.left(&self.counters);
         for (index, packet) in packets.iter().enumerate() {
-            match self.plan_one(route, index, packet, left) {
+            match self.plan_one(route, payload, index, packet, left) {
                 Ok(plan) => {
                     left = left.saturating_sub(plan.payload_len as u64);
                     plans.push(plan);
@@ -52,7 +74,14 @@ impl Outbound {
     }
 
     #[inline]
-    fn plan_one(&self, route: &Route, index: usize, packet: &Buffers<'_>, left: u64) -> Result<Plan, PacketError> {
+    fn plan_one(
+        &self,
+        route: &Route,
+        payload: Payload,
+        index: usize,
+        packet: &Buffers<'_>,
+        left: u64,
+    ) -> Result<Plan, PacketError> {
         if left == 0 {
             return Err(PacketError::LifetimeExpired);
         }
@@ -67,19 +96,10 @@ impl Outbound {
             }
         };
         let payload_len = header.total_len() - payload_start;
-        let (body_start, total_len) = match self.attributes.protocol {
-            Protocol::Esp => {
-                let padded = payload_len + esp::pad_len(payload_len, self.transform.alignment) + esp::TRAILER;
-                (front + esp::HEADER + self.transform.iv.len(), front + self.transform.overhead() + padded)
-            }
-            Protocol::Ah => {
-                if front > MAX_HEADERS {
-                    return Err(Malformed::BadExtension.into());
-                }
-                let body_start = front + ah::header_len(self.transform.iv.len() + self.transform.icv_len, family);
-                (body_start, body_start + payload_len)
-            }
-        };
+        let Extent { ipsec_start, body_start, flow_padding, total_len } = self.extent(front, family, payload_len);
+        if self.attributes.protocol == Protocol::Ah && front > MAX_HEADERS {
+            return Err(Malformed::BadExtension.into());
+        }
         if total_len > MAX_PACKET || total_len > packet.capacity() {
             return Err(PacketError::NoRoom);
         }
@@ -87,13 +107,78 @@ impl Outbound {
             index,
             header,
             upper,
+            family,
+            flow_label: if self.rules.copy_flow_label { ip::flow_label(input) } else { 0 },
             payload_start,
             payload_len,
-            next_header,
-            ipsec_start: front,
+            flow_padding,
+            next_header: if payload == Payload::Packet { next_header } else { protocol::NO_NEXT_HEADER },
+            ipsec_start,
             body_start,
             total_len,
         })
+    }
+
+    /// How a payload will lie behind `front` bytes of headers, the last IP header of them of `family`.
+    #[inline]
+    fn extent(&self, front: usize, family: Family, payload_len: usize) -> Extent {
+        let transform = &self.transform;
+        match self.attributes.protocol {
+            Protocol::Esp => {
+                let ipsec_start = front + self.wrapping.map_or(0, |wrapping| wrapping.len(family));
+                let around = ipsec_start + transform.overhead();
+                let flow_padding = self.flow_padding(around, payload_len);
+                let payload = payload_len + flow_padding;
+                let padded = payload + esp::pad_len(payload, transform.alignment) + esp::TRAILER;
+                let body_start = ipsec_start + esp::HEADER + transform.iv.len();
+                Extent { ipsec_start, body_start, flow_padding, total_len: around + padded }
+            }
+            Protocol::Ah => {
+                let body_start = front + ah::header_len(transform.iv.len() + transform.icv_len, family);
+                Extent { ipsec_start: front, body_start, flow_padding: 0, total_len: body_start + payload_len }
+            }
+        }
+    }
+
+    /// Bytes of traffic flow confidentiality padding; with it, a packet is not made longer than packets can be.
+    #[inline]
+    fn flow_padding(&self, around: usize, payload_len: usize) -> usize {
+        let rule = self.rules.flow_padding;
+        if rule == FlowPadding::default() {
+            return 0;
+        }
+        let body = MAX_PACKET.saturating_sub(around) & !(self.transform.alignment - 1);
+        rule.padded(payload_len).min(body.saturating_sub(esp::TRAILER)).saturating_sub(payload_len)
+    }
+
+    /// The longest packet that is encapsulated to at most `limit` bytes now; None: there is none. In transport mode, one
+    /// without IPv4 options or IPv6 extension headers of either family.
+    pub(crate) fn largest_inner(&self, limit: usize) -> Option<usize> {
+        let route = self.route.load();
+        let fits = |family: Family, inner: usize| {
+            let (front, header) = match (&route.template, family) {
+                (Some(template), _) => (template.len(), 0),
+                (None, Family::V4) => (ip::IPV4_HEADER, ip::IPV4_HEADER),
+                (None, Family::V6) => (ip::IPV6_HEADER, ip::IPV6_HEADER),
+            };
+            let outer = route.template.as_ref().map_or(family, Template::family);
+            let udp = if route.template.is_none() && route.udp.is_some() { udp::HEADER } else { 0 };
+            inner >= header && self.extent(front + udp, outer, inner - header).total_len <= limit.min(MAX_PACKET)
+        };
+        // The length of the result never shrinks as the packet grows.
+        let most = |family| {
+            let smallest = if family == Family::V4 { ip::IPV4_HEADER } else { ip::IPV6_HEADER };
+            let (mut low, mut high) = (smallest, MAX_PACKET + 1);
+            if !fits(family, low) {
+                return None;
+            }
+            while high - low > 1 {
+                let middle = low.midpoint(high);
+                if fits(family, middle) { low = middle } else { high = middle }
+            }
+            Some(low)
+        };
+        Some(most(Family::V4)?.min(most(Family::V6)?))
     }
 }
 

@@ -5,7 +5,7 @@ use gipsec_wire::{
     Malformed, ah, esp,
     ip::{self, Family},
     mutable,
-    outer::{Ports, Template, Variable},
+    outer::{Ports, Variable},
     protocol, udp,
 };
 
@@ -14,8 +14,7 @@ use super::{
     plan::{MAX_HEADERS, Plan},
 };
 use crate::{
-    Buffers, PacketError, Protocol, Verdict, batch::MAX_BATCH, iv, route::Route, sequence::Numbers, transform::Seal,
-    tunnel,
+    Buffers, PacketError, Verdict, batch::MAX_BATCH, iv, route::Route, sequence::Numbers, transform::Seal, tunnel,
 };
 
 /// A batch that has its sequence numbers: the first of them is the first plan's, and so on; IVs likewise.
@@ -50,7 +49,10 @@ impl Batch<'_> {
             self.write_outer(plan, number, output);
             let (low, high) = halves(number);
             let trailer_end = plan.total_len - transform.icv_len;
-            esp::write_trailer(&mut output[plan.body_start + plan.payload_len..trailer_end], plan.next_header);
+            let (flow_padding, trailer) =
+                output[plan.body_start + plan.payload_len..trailer_end].split_at_mut(plan.flow_padding);
+            flow_padding.fill(0);
+            esp::write_trailer(trailer, plan.next_header);
             let packet = &mut output[plan.ipsec_start..];
             if let Some(head) = packet.first_chunk_mut() {
                 esp::Header { spi: self.sa.attributes.spi.get(), sequence: low }.write(head);
@@ -75,14 +77,15 @@ impl Batch<'_> {
     /// Over IPv6 the UDP checksum covers the finished packet.
     #[cold]
     fn finish_udp(&self, packets: &mut [Buffers<'_>]) {
-        for (_, plan, _, packet) in self.each(packets).filter(|(_, plan, ..)| self.family(plan) == Family::V6) {
-            udp::fill_checksum(plan.output(packet), plan.ipsec_start - udp::HEADER);
+        for (_, plan, _, packet) in self.each(packets).filter(|(_, plan, ..)| plan.family == Family::V6) {
+            udp::fill_checksum(plan.output(packet), self.front(plan) - udp::HEADER);
         }
     }
 
-    /// Family of the header in front of ESP or AH.
-    fn family(&self, plan: &Plan) -> Family {
-        self.route.template.as_ref().map_or(plan.header.family(), Template::family)
+    /// Bytes of IP and UDP headers.
+    #[inline]
+    fn front(&self, plan: &Plan) -> usize {
+        plan.ipsec_start - self.sa.wrapping.map_or(0, |wrapping| wrapping.len(plan.family))
     }
 
     /// RFC 4302 section 3.3.
@@ -125,7 +128,7 @@ impl Batch<'_> {
         self.ivs.write(position, &mut header[ah::HEADER..iv_end]);
         let high_bytes = high.to_be_bytes();
         let covered = if self.sa.attributes.extended_sequence { &high_bytes[..] } else { &[] };
-        let tag = with_cleared(front, self.family(plan), |cleared| {
+        let tag = with_cleared(front, plan.family, |cleared| {
             transform.authenticate(&header[ah::HEADER..iv_end], &[cleared, header, body, covered])
         });
         match tag {
@@ -149,24 +152,24 @@ impl Batch<'_> {
                     dont_fragment: tunnel::dont_fragment(&self.sa.rules, &plan.header),
                     // Differs from packet to packet, as RFC 6864 asks where fragmentation is allowed.
                     identification: low16(number),
+                    flow_label: plan.flow_label,
                     total_len: plan.total_len,
                 };
                 template.write(output, &variable);
             }
             (None, Some(upper)) => {
-                let (protocol, ports) = match (self.sa.attributes.protocol, self.route.udp) {
-                    (Protocol::Ah, _) => (protocol::AH, None),
-                    (Protocol::Esp, None) => (protocol::ESP, None),
-                    (Protocol::Esp, Some(ports)) => (protocol::UDP, Some(ports)),
-                };
+                let protocol = if self.route.udp.is_some() { protocol::UDP } else { self.sa.protocol };
                 ip::rewrite(output, &plan.header, upper.protocol_at, protocol, plan.total_len);
-                if let Some(Ports { source, destination }) = ports
+                if let Some(Ports { source, destination }) = self.route.udp
                     && let Some(header) = output[upper.offset..].first_chunk_mut()
                 {
                     udp::write(header, source, destination, plan.total_len - upper.offset);
                 }
             }
             (None, None) => {} // not reached: without a template there is a plan for transport mode
+        }
+        if let Some(wrapping) = &self.sa.wrapping {
+            wrapping.write(plan.family, plan.next_header, &mut output[self.front(plan)..plan.ipsec_start]);
         }
     }
 }

@@ -3,6 +3,7 @@
 use ::cipher::{Block, BlockCipherEncrypt, KeyInit};
 use ::hmac::{Hmac, Mac};
 use aes::Aes128Enc;
+use cmac::Cmac;
 use gipsec_kernels::hmac as abreast;
 use md5::Md5;
 use sha1::Sha1;
@@ -17,16 +18,16 @@ pub(crate) type Tag = [u8; 64];
 /// A tag that nothing has been written to.
 pub(crate) const NO_TAG: Tag = [0; 64];
 
-/// ICV length in bytes: the usual one, or one that R18 allows.
+/// ICV length in bytes: the usual one, or one that R18 allows; 96 bits of any SHA-2 for peers from before RFC 4868.
 pub(super) fn icv_len(integrity: Integrity, asked: Option<usize>) -> Result<usize, SaError> {
     let allowed: &[usize] = match integrity {
         Integrity::None => &[0],
         Integrity::HmacMd5 => &[12, 16],
         Integrity::HmacSha1 => &[12, 20],
-        Integrity::AesXcbc => &[12],
+        Integrity::AesXcbc | Integrity::AesCmac => &[12],
         Integrity::HmacSha256 => &[16, 12, 32],
-        Integrity::HmacSha384 => &[24, 48],
-        Integrity::HmacSha512 => &[32, 64],
+        Integrity::HmacSha384 => &[24, 12, 48],
+        Integrity::HmacSha512 => &[32, 12, 64],
     };
     match asked {
         None => Ok(allowed[0]),
@@ -44,6 +45,7 @@ pub(super) enum IntegrityKey {
     Sha384(Box<Hmac<Sha384>>),
     Sha512(Box<Hmac<Sha512>>),
     Xcbc(Box<Xcbc>),
+    Cmac(Box<Cmac<Aes128Enc>>),
 }
 
 /// A key twice: for a message in parts, and for many messages abreast.
@@ -53,11 +55,11 @@ pub(super) struct Both<P, A> {
 }
 
 impl IntegrityKey {
-    /// Key lengths are those of RFC 2403, 2404, 3566 and 4868: the length of the full tag.
+    /// Key lengths are those of RFC 2403, 2404, 3566, 4494 and 4868: the length of the full tag.
     pub(super) fn new(integrity: Integrity, key: &[u8]) -> Result<Self, SaError> {
         let length = match integrity {
             Integrity::None => 0,
-            Integrity::HmacMd5 | Integrity::AesXcbc => 16,
+            Integrity::HmacMd5 | Integrity::AesXcbc | Integrity::AesCmac => 16,
             Integrity::HmacSha1 => 20,
             Integrity::HmacSha256 => 32,
             Integrity::HmacSha384 => 48,
@@ -83,6 +85,7 @@ impl IntegrityKey {
             Integrity::HmacSha384 => Hmac::new_from_slice(key).ok().map(|key| Self::Sha384(Box::new(key))),
             Integrity::HmacSha512 => Hmac::new_from_slice(key).ok().map(|key| Self::Sha512(Box::new(key))),
             Integrity::AesXcbc => key.try_into().ok().map(|key| Self::Xcbc(Box::new(Xcbc::new(key)))),
+            Integrity::AesCmac => Cmac::new_from_slice(key).ok().map(|key| Self::Cmac(Box::new(key))),
         }
         .ok_or(SaError::Invalid("the integrity key's length does not fit the algorithm"))
     }
@@ -119,17 +122,18 @@ impl IntegrityKey {
     pub(super) fn compute(&self, parts: &[&[u8]]) -> Tag {
         match self {
             Self::None => NO_TAG,
-            Self::Md5(key) => hmac(key, parts),
-            Self::Sha1(key) => hmac(&key.parts, parts),
-            Self::Sha256(key) => hmac(&key.parts, parts),
-            Self::Sha384(key) => hmac(key.as_ref(), parts),
-            Self::Sha512(key) => hmac(key.as_ref(), parts),
+            Self::Md5(key) => mac(key, parts),
+            Self::Sha1(key) => mac(&key.parts, parts),
+            Self::Sha256(key) => mac(&key.parts, parts),
+            Self::Sha384(key) => mac(key.as_ref(), parts),
+            Self::Sha512(key) => mac(key.as_ref(), parts),
+            Self::Cmac(key) => mac(key.as_ref(), parts),
             Self::Xcbc(key) => key.compute(parts),
         }
     }
 }
 
-fn hmac<M: Mac + Clone>(key: &M, parts: &[&[u8]]) -> Tag {
+fn mac<M: Mac + Clone>(key: &M, parts: &[&[u8]]) -> Tag {
     let mut mac = key.clone();
     for part in parts {
         mac.update(part);

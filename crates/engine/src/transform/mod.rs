@@ -4,7 +4,7 @@
 //! the output of [`Transform::seal`] is complete, and goes from the input straight to the output. [`Transform::open`]
 //! writes plaintext only where the ICV matched, or wipes it.
 
-mod ccm_mode;
+mod aead;
 mod cipher;
 mod integrity;
 #[cfg(test)]
@@ -19,7 +19,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::{
     Algorithms, Attributes, Cipher, Combined, Direction, Integrity, Keys, PacketError, SaError, batch::MAX_BATCH, iv,
 };
-use ccm_mode::CcmKey;
+use aead::AeadKey;
 use cipher::{Body, CipherKey};
 use integrity::IntegrityKey;
 pub(crate) use integrity::{NO_TAG, Tag};
@@ -44,6 +44,8 @@ pub(crate) struct Transform {
     pub icv_len: usize,
     /// How IVs are made.
     pub iv: iv::Kind,
+    /// The IV is the sequence number, and not in the packet (RFC 8750).
+    implicit_iv: bool,
     /// Payload and trailer are padded to a multiple of this.
     pub alignment: usize,
 }
@@ -52,7 +54,7 @@ enum Algorithm {
     Separate { cipher: CipherKey, integrity: IntegrityKey },
     Gcm { salt: Salt<GCM_SALT>, key: GcmKey },
     Gmac { salt: Salt<GCM_SALT>, key: GcmKey },
-    Ccm(CcmKey),
+    Aead(AeadKey),
 }
 
 /// The part of a nonce that is agreed with the key.
@@ -142,10 +144,15 @@ impl Transform {
     pub(crate) fn new(attributes: &Attributes, keys: &Keys) -> Result<Self, SaError> {
         let direction = attributes.direction();
         match attributes.algorithms {
+            Algorithms::Separate { .. } | Algorithms::Combined(Combined::Gmac) if attributes.implicit_iv => {
+                Err(SaError::Invalid("an implicit IV needs AES-GCM, AES-CCM or ChaCha20-Poly1305"))
+            }
             Algorithms::Separate { cipher, integrity } => {
                 Self::separate(cipher, integrity, keys, attributes.icv_len, direction)
             }
-            Algorithms::Combined(combined) => Self::combined(combined, keys, attributes.icv_len),
+            Algorithms::Combined(combined) => {
+                Self::combined(combined, keys, attributes.icv_len, attributes.implicit_iv)
+            }
         }
     }
 
@@ -160,11 +167,11 @@ impl Transform {
         let icv_len = integrity::icv_len(integrity, icv_len)?;
         let integrity = IntegrityKey::new(integrity, &keys.integrity)?;
         let (iv, alignment) = (cipher.iv(), cipher.alignment());
-        Ok(Self { algorithm: Algorithm::Separate { cipher, integrity }, icv_len, iv, alignment })
+        Ok(Self { algorithm: Algorithm::Separate { cipher, integrity }, icv_len, iv, implicit_iv: false, alignment })
     }
 
-    fn combined(combined: Combined, keys: &Keys, icv_len: Option<usize>) -> Result<Self, SaError> {
-        const KEY: SaError = SaError::Invalid("the combined mode key is not salt and an AES key");
+    fn combined(combined: Combined, keys: &Keys, icv_len: Option<usize>, implicit_iv: bool) -> Result<Self, SaError> {
+        const KEY: SaError = SaError::Invalid("the combined mode key is not the salt and a key of the algorithm");
         if !keys.integrity.is_empty() {
             return Err(SaError::Invalid("a combined mode algorithm takes no integrity key"));
         }
@@ -180,9 +187,11 @@ impl Transform {
                 let salt = Salt(*salt);
                 if combined == Combined::Gcm { Algorithm::Gcm { salt, key } } else { Algorithm::Gmac { salt, key } }
             }
-            Combined::Ccm => Algorithm::Ccm(CcmKey::new(&keys.cipher, icv_len).ok_or(KEY)?),
+            Combined::Ccm => Algorithm::Aead(AeadKey::ccm(&keys.cipher, icv_len).ok_or(KEY)?),
+            Combined::ChaCha20Poly1305 => Algorithm::Aead(AeadKey::chacha20_poly1305(&keys.cipher).ok_or(KEY)?),
         };
-        Ok(Self { algorithm, icv_len, iv: iv::Kind::Counter, alignment: 4 })
+        let iv = if implicit_iv { iv::Kind::None } else { iv::Kind::Counter };
+        Ok(Self { algorithm, icv_len, iv, implicit_iv, alignment: 4 })
     }
 
     /// Bytes of an ESP packet that are not payload, padding or trailer: SPI, sequence number, IV and ICV.
@@ -230,6 +239,8 @@ impl Transform {
     pub(crate) fn seal_one(&self, Seal { payload, packet, high }: Seal<'_>) {
         let (front, body, icv) = self.split_mut(packet);
         let Some((head, iv)) = front.split_first_chunk() else { return };
+        let implicit = self.implicit_iv.then(|| implicit_iv(head, high));
+        let iv = implicit.as_ref().map_or(&*iv, <[u8; 8]>::as_slice);
         match &self.algorithm {
             Algorithm::Gcm { salt, key } => {
                 let aad = AdditionalData::new(head, high);
@@ -250,7 +261,7 @@ impl Transform {
                 let tag = key.mac(&salt.nonce(iv), &[AdditionalData::new(head, high).bytes(), iv, body]);
                 icv.copy_from_slice(&tag[..icv.len()]);
             }
-            Algorithm::Ccm(key) => {
+            Algorithm::Aead(key) => {
                 place(payload, body);
                 key.seal(iv, AdditionalData::new(head, high).bytes(), body, icv);
             }
@@ -292,7 +303,9 @@ impl Transform {
         let (front, rest) = packet.split_at(esp::HEADER + self.iv.len());
         let (body, icv) = rest.split_at(rest.len() - self.icv_len);
         let (head, iv) = front.split_first_chunk().ok_or(Forged)?;
-        let frame = Frame { head, iv, icv, high };
+        let implicit = self.implicit_iv.then(|| implicit_iv(head, high));
+        let frame = Frame { head, iv: implicit.as_ref().map_or(&*iv, <[u8; 8]>::as_slice), icv, high };
+        let iv = frame.iv;
         if let Algorithm::Gcm { salt, key } = &self.algorithm {
             return key.open(&salt.nonce(iv), frame.aad().bytes(), body, icv, output).map_err(|_| Forged);
         }
@@ -305,7 +318,9 @@ impl Transform {
     pub(crate) fn open_in_place(&self, packet: &mut [u8], high: Option<u32>, tag: Option<&Tag>) -> Result<(), Forged> {
         let (front, body, icv) = self.split_mut(packet);
         let (head, iv) = front.split_first_chunk().ok_or(Forged)?;
-        let frame = Frame { head, iv, icv, high };
+        let implicit = self.implicit_iv.then(|| implicit_iv(head, high));
+        let frame = Frame { head, iv: implicit.as_ref().map_or(&*iv, <[u8; 8]>::as_slice), icv, high };
+        let iv = frame.iv;
         if let Algorithm::Gcm { salt, key } = &self.algorithm {
             return key.open_in_place(&salt.nonce(iv), frame.aad().bytes(), icv, body).map_err(|_| Forged);
         }
@@ -330,7 +345,7 @@ impl Transform {
                 tag[..16].copy_from_slice(&key.mac(&salt.nonce(iv), parts));
                 tag
             }
-            Algorithm::Ccm(_) => NO_TAG, // not reached: AH takes no CCM
+            Algorithm::Aead(_) => NO_TAG, // not reached: AH does not encrypt
         }
     }
 
@@ -344,7 +359,7 @@ impl Transform {
                 integrity.compute(&[frame.head, frame.iv, body, &high_bytes(frame.high)[..high_len(frame.high)]])
             }
             Algorithm::Gmac { .. } => self.authenticate(frame.iv, &[frame.aad().bytes(), frame.iv, body]),
-            Algorithm::Gcm { .. } | Algorithm::Ccm(_) => return Ok(()),
+            Algorithm::Gcm { .. } | Algorithm::Aead(_) => return Ok(()),
         };
         matches(&expected[..frame.icv.len()], frame.icv)
     }
@@ -359,7 +374,7 @@ impl Transform {
                 body.copy();
                 Ok(())
             }
-            Algorithm::Ccm(key) => {
+            Algorithm::Aead(key) => {
                 let mut body = body.in_out();
                 let result = key.open(frame.iv, frame.aad().bytes(), frame.icv, body.reborrow());
                 if result.is_err() {
@@ -375,6 +390,15 @@ impl Transform {
 /// Compares in constant time.
 pub(crate) fn matches(expected: &[u8], icv: &[u8]) -> Result<(), Forged> {
     if bool::from(expected.ct_eq(icv)) { Ok(()) } else { Err(Forged) }
+}
+
+/// RFC 8750 section 4: the sequence number, with zeros before one of 32 bits.
+#[inline]
+fn implicit_iv(head: &[u8; esp::HEADER], high: Option<u32>) -> [u8; 8] {
+    let mut iv = [0; 8];
+    iv[..4].copy_from_slice(&high.unwrap_or(0).to_be_bytes());
+    iv[4..].copy_from_slice(&head[4..]);
+    iv
 }
 
 /// The high half of the sequence number, which the ICV covers under ESN although it is not sent.

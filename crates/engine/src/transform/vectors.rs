@@ -8,7 +8,7 @@ use std::{collections::HashMap, num::NonZeroU32};
 
 use ::cipher::inout::InOutBuf;
 
-use super::{ccm_mode::CcmKey, cipher::CipherKey, integrity::IntegrityKey, *};
+use super::{aead::AeadKey, cipher::CipherKey, integrity::IntegrityKey, *};
 use crate::{InboundRules, Intervals, KeyLengths, Lifetime, Mode, Notify, OutboundRules, Protocol, Rules, iv::MAX_IV};
 
 const FILE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/vectors.txt"));
@@ -125,7 +125,7 @@ fn ccm() {
         let (ciphertext, tag) = sealed.split_at(plaintext.len());
         let mut salt_and_key = nonce[..3].to_vec();
         salt_and_key.extend(vector.bytes("key"));
-        let key = CcmKey::new(&salt_and_key, tag.len()).unwrap();
+        let key = AeadKey::ccm(&salt_and_key, tag.len()).unwrap();
 
         let mut body = plaintext.clone();
         let mut icv = vec![0; tag.len()];
@@ -201,22 +201,19 @@ fn esp_packets() {
 
 fn transform(algorithms: Algorithms, key: &[u8], extended_sequence: bool, direction: Direction) -> Transform {
     let rules = match direction {
-        Direction::Outbound => Rules::Outbound(OutboundRules {
-            dscp: crate::DscpRule::Copy,
-            df: crate::DfRule::Copy,
-            ecn: false,
-            first_iv: None,
-        }),
-        Direction::Inbound => Rules::Inbound(InboundRules { propagate_ecn: false, replay_window: None }),
+        Direction::Outbound => Rules::Outbound(OutboundRules::default()),
+        Direction::Inbound => Rules::Inbound(InboundRules::default()),
     };
     let keys = Keys { cipher: key.to_vec().into(), ..Keys::default() };
     let attributes = Attributes {
         spi: NonZeroU32::MIN,
         protocol: Protocol::Esp,
+        wrapped: false,
         mode: Mode::Transport,
         algorithms,
         key_lengths: KeyLengths::default(),
         icv_len: None,
+        implicit_iv: false,
         extended_sequence,
         udp: None,
         lifetime: Lifetime::default(),

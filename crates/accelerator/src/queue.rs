@@ -1,0 +1,155 @@
+//! What waits for a worker: in order within a lane, and by class between lanes. A lane is of the highest class that
+//! waits in it, so that nothing urgent waits for ever behind what came before it in its own lane.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{Key, mailbox::Task, service::Outcome};
+
+/// How urgent work is, by the DSCP of its packets: the service classes of RFC 4594 in four groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// What may wait: LE (RFC 8622) and CS1.
+    LowerEffort,
+    /// Best effort, and whatever has no class of its own.
+    #[default]
+    BestEffort,
+    /// AF1 to AF4, and CS2 to CS4.
+    Assured,
+    /// EF, VA, CS5 to CS7, and calls that carry no packets.
+    Expedited,
+}
+
+/// How many classes there are.
+pub(crate) const CLASSES: usize = Class::Expedited as usize + 1;
+
+impl Class {
+    /// The class of a packet with this DSCP, 0 to 63.
+    pub fn of_dscp(dscp: u8) -> Self {
+        match dscp {
+            1 | 8 => Self::LowerEffort,
+            10 | 12 | 14 | 16 | 18 | 20 | 22 | 24 | 26 | 28 | 30 | 32 | 34 | 36 | 38 => Self::Assured,
+            40 | 44 | 46 | 48 | 56 => Self::Expedited,
+            _ => Self::BestEffort,
+        }
+    }
+}
+
+/// What is kept in order: work of one place runs in the order in which it was submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    Control,
+    Sa(Key),
+    /// Nobody else's.
+    Own(u64),
+}
+
+/// What waits in one place; never empty between calls.
+#[derive(Default)]
+struct Line {
+    tasks: VecDeque<(Class, Task)>,
+    /// How many of each class.
+    waiting: [usize; CLASSES],
+    /// The highest of them.
+    rank: Class,
+}
+
+impl Line {
+    fn highest(&self) -> Class {
+        const ALL: [Class; CLASSES] = [Class::LowerEffort, Class::BestEffort, Class::Assured, Class::Expedited];
+        ALL.into_iter()
+            .zip(self.waiting)
+            .rev()
+            .find(|(_, waiting)| *waiting > 0)
+            .map_or_else(Class::default, |(class, _)| class)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    lines: HashMap<Place, Line>,
+    /// Every place that has a line, once, in the list of its line's rank.
+    turns: [VecDeque<Place>; CLASSES],
+    closed: bool,
+}
+
+impl State {
+    fn push(&mut self, place: Place, class: Class, task: Task) {
+        let line = self.lines.entry(place).or_default();
+        let is_new = line.tasks.is_empty();
+        line.tasks.push_back((class, task));
+        line.waiting[class as usize] += 1;
+        let (before, now) = (line.rank, line.highest());
+        line.rank = now;
+        if is_new {
+            self.turns[now as usize].push_back(place);
+        } else if now != before {
+            self.turns[before as usize].retain(|other| *other != place);
+            self.turns[now as usize].push_back(place);
+        }
+    }
+
+    /// The oldest task of the place whose turn it is.
+    fn pop(&mut self) -> Option<Task> {
+        let place = self.turns.iter_mut().rev().find_map(VecDeque::pop_front)?;
+        let line = self.lines.get_mut(&place)?;
+        let (class, task) = line.tasks.pop_front()?;
+        line.waiting[class as usize] -= 1;
+        if line.tasks.is_empty() {
+            self.lines.remove(&place);
+        } else {
+            line.rank = line.highest();
+            self.turns[line.rank as usize].push_back(place);
+        }
+        Some(task)
+    }
+}
+
+/// The queue of one worker.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+impl Queue {
+    /// Adds a task.
+    pub(crate) fn push(&self, place: Place, class: Class, task: Task) {
+        self.state.lock().push(place, class, task);
+        self.arrived.notify_one();
+    }
+
+    /// Lets the worker end.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// The next task; None when the queue is closed and empty.
+    fn next(&self) -> Option<Task> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(task) = state.pop() {
+                return Some(task);
+            }
+            if state.closed {
+                return None;
+            }
+            self.arrived.wait(&mut state);
+        }
+    }
+
+    /// Runs tasks until the queue is closed and empty: the life of a worker.
+    pub(crate) fn serve(&self) {
+        while let Some(mut task) = self.next() {
+            let outcome = if task.group.is_gone() { Outcome::Gone } else { Outcome::Run };
+            // The work turns its own defects into results; one that escapes must not end the worker.
+            drop(catch_unwind(AssertUnwindSafe(|| task.work.run(outcome))));
+            task.group.mailbox().post(task);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What a decapsulated payload is, and how it is handed on: the last steps of every inbound SA.
+
+use gipsec_wire::{
+    ip::{self, Family, Header, Upper},
+    protocol,
+};
+
+use crate::{Mode, PacketError, nat, tunnel};
+
+/// An authentic payload.
+#[derive(Clone, Copy)]
+pub(crate) struct Content {
+    /// Bytes of it to deliver; of a dummy packet (RFC 4303 section 2.6), none.
+    pub len: usize,
+    /// Protocol of the payload.
+    pub next_header: u8,
+    /// The traffic class that the inner packet takes from the outer one.
+    pub traffic_class: Option<u8>,
+}
+
+/// Bytes written, and payload bytes among them.
+pub(crate) type Delivered = (usize, usize);
+
+impl Content {
+    /// A packet that is there to be dropped.
+    pub(crate) const DUMMY: Self = Self { len: 0, next_header: protocol::NO_NEXT_HEADER, traffic_class: None };
+
+    /// Whether it is there to be dropped.
+    #[inline]
+    pub(crate) fn is_dummy(self) -> bool {
+        self.next_header == protocol::NO_NEXT_HEADER
+    }
+
+    /// Looks at a payload that came behind the header `outer`.
+    #[inline]
+    pub(crate) fn examine(
+        mode: Mode,
+        propagate_ecn: bool,
+        outer: &Header,
+        payload: &[u8],
+        next_header: u8,
+    ) -> Result<Self, PacketError> {
+        if mode == Mode::Transport {
+            return Ok(Self { len: payload.len(), next_header, traffic_class: None });
+        }
+        let family = match next_header {
+            protocol::IPV4 => Family::V4,
+            protocol::IPV6 => Family::V6,
+            _ => return Err(PacketError::BadNextHeader),
+        };
+        let inner = Header::parse(payload)?;
+        if inner.family() != family {
+            return Err(PacketError::BadNextHeader);
+        }
+        let traffic_class = if propagate_ecn { tunnel::propagate_ecn(outer.traffic_class(), &inner)? } else { None };
+        // What lies behind the inner packet is traffic flow confidentiality padding (RFC 4303 section 2.7).
+        Ok(Self { len: inner.total_len(), next_header, traffic_class })
+    }
+}
+
+/// The headers of a packet that is being decapsulated.
+#[derive(Clone, Copy)]
+pub(crate) struct Front {
+    pub header: Header,
+    pub upper: Upper,
+}
+
+impl Front {
+    /// Bytes of the packet's own headers that stay in front of the payload: all in transport mode, none in tunnel mode.
+    #[inline]
+    pub(crate) fn kept(&self, mode: Mode) -> usize {
+        match mode {
+            Mode::Tunnel(_) => 0,
+            Mode::Transport => self.upper.offset,
+        }
+    }
+
+    /// Ends a packet whose payload stands behind `kept` bytes of its own headers.
+    #[inline]
+    pub(crate) fn deliver(
+        &self,
+        kept: usize,
+        content: Content,
+        original: Option<nat::Original>,
+        output: &mut [u8],
+    ) -> Delivered {
+        let written = kept + content.len;
+        if kept > 0 {
+            ip::rewrite(output, &self.header, self.upper.protocol_at, content.next_header, written);
+            if let Some(original) = original {
+                original.correct(&mut output[..written], kept, content.next_header);
+            }
+        }
+        if let Some(traffic_class) = content.traffic_class {
+            tunnel::set_traffic_class(output, traffic_class);
+        }
+        (written, content.len)
+    }
+}

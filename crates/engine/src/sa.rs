@@ -1,0 +1,296 @@
+//! An SA as callers have it: one entry, or up to four that are applied one after the other (R33).
+
+use gipsec_wire::protocol;
+
+use crate::{
+    Attributes, Buffers, Change, Compression, Direction, Drops, Events, Inbound, Keys, Mode, Outbound, PacketError,
+    Parameters, Protocol, SaError, Statistics, Verdict, bundle, ipcomp::IpComp, outbound::Payload,
+};
+
+/// Entries of a bundle at most.
+pub const MAX_ENTRIES: usize = 4;
+
+/// What one entry of an SA is made from.
+pub struct BundleEntry {
+    /// Everything but keys.
+    pub parameters: Parameters,
+    /// Keys; none for IPComp.
+    pub keys: Keys,
+}
+
+/// What one entry of an SA is, and has done.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// What it was made from, with addresses, ports and window as they are now.
+    pub parameters: Parameters,
+    /// What it has done.
+    pub statistics: Statistics,
+    /// Refused packets by reason.
+    pub drops: Drops,
+}
+
+/// An SA, or a bundle of SAs, in one direction. Any number of threads may use it at once.
+pub struct Sa {
+    direction: Direction,
+    /// In the order in which a packet meets them: as they were given outbound, the last one first inbound.
+    stages: Box<[Stage]>,
+}
+
+/// One entry.
+#[expect(clippy::large_enum_variant, reason = "nearly every SA is one of the large ones")]
+pub(crate) enum Stage {
+    Outbound(Outbound),
+    Inbound(Inbound),
+    IpComp(IpComp),
+}
+
+impl Stage {
+    fn new(BundleEntry { parameters, keys }: BundleEntry) -> Result<Self, SaError> {
+        Ok(match parameters {
+            Parameters::Compression(compression) => Self::IpComp(IpComp::new(compression)?),
+            Parameters::Ipsec(attributes) => match attributes.direction() {
+                Direction::Outbound => Self::Outbound(Outbound::new(attributes, &keys)?),
+                Direction::Inbound => Self::Inbound(Inbound::new(attributes, &keys)?),
+            },
+        })
+    }
+
+    /// Has packets processed; `payload` says what they are where that makes a difference.
+    #[inline]
+    pub(crate) fn process(&self, payload: Payload, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
+        match self {
+            Self::Outbound(sa) => sa.encapsulate_as(payload, packets, verdicts),
+            Self::Inbound(sa) => sa.decapsulate(packets, verdicts),
+            Self::IpComp(sa) => sa.process(packets, verdicts),
+        }
+    }
+
+    /// Bytes that a packet may grow by; None: to any length.
+    pub(crate) fn growth(&self) -> Option<usize> {
+        /// More than the longest outer headers, header, IV, padding, trailer and ICV of ESP or AH together.
+        const MOST: usize = 256;
+        match self {
+            Self::Outbound(sa) if sa.pads() => None,
+            Self::Outbound(_) | Self::IpComp(_) => Some(MOST),
+            Self::Inbound(_) => Some(0),
+        }
+    }
+
+    fn read(&self) -> Reading {
+        match self {
+            Self::Outbound(sa) => Reading {
+                parameters: Parameters::Ipsec(sa.attributes()),
+                statistics: sa.statistics(),
+                drops: sa.drops(),
+            },
+            Self::Inbound(sa) => Reading {
+                parameters: Parameters::Ipsec(sa.attributes()),
+                statistics: sa.statistics(),
+                drops: sa.drops(),
+            },
+            Self::IpComp(sa) => Reading {
+                parameters: Parameters::Compression(sa.parameters()),
+                statistics: sa.statistics(),
+                drops: sa.drops(),
+            },
+        }
+    }
+
+    fn statistics(&self) -> Statistics {
+        match self {
+            Self::Outbound(sa) => sa.statistics(),
+            Self::Inbound(sa) => sa.statistics(),
+            Self::IpComp(sa) => sa.statistics(),
+        }
+    }
+
+    fn modify(&self, change: &Change) -> Result<(), SaError> {
+        match self {
+            Self::Outbound(sa) => sa.modify(change),
+            Self::Inbound(sa) => sa.modify(change),
+            Self::IpComp(sa) => sa.modify(change),
+        }
+    }
+
+    pub(crate) fn refuse(&self, error: PacketError) {
+        match self {
+            Self::Outbound(sa) => sa.refuse(error),
+            Self::Inbound(sa) => sa.refuse(error),
+            Self::IpComp(sa) => sa.refuse(error),
+        }
+    }
+
+    /// Whether the change concerns it: numbers are those of ESP and AH, addresses those of tunnels.
+    fn takes(&self, change: &Change) -> bool {
+        match change {
+            Change::Replay { .. } => !matches!(self, Self::IpComp(_)),
+            Change::Local { .. } | Change::Peer { .. } => self.read().parameters.mode() != Mode::Transport,
+        }
+    }
+
+    fn makes_dummies(&self) -> bool {
+        matches!(self, Self::Outbound(sa) if sa.makes_dummies())
+    }
+}
+
+impl Sa {
+    /// An SA of these entries, in the order in which outbound processing applies them (R33). Errors: entries that
+    /// contradict themselves, their algorithms, or each other.
+    pub fn new(entries: Vec<BundleEntry>) -> Result<Self, SaError> {
+        check(&entries)?;
+        let direction = entries.first().map_or(Direction::Outbound, |entry| entry.parameters.direction());
+        let mut stages = entries.into_iter().map(Stage::new).collect::<Result<Vec<_>, _>>()?;
+        if direction == Direction::Inbound {
+            stages.reverse();
+        }
+        Ok(Self { direction, stages: stages.into() })
+    }
+
+    /// The direction.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// Encapsulates or decapsulates `packets` in order; `verdicts`, as many, say what became of each. Returns what is
+    /// worth telling.
+    #[inline]
+    pub fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
+        match &*self.stages {
+            [only] => only.process(Payload::Packet, packets, verdicts),
+            stages => bundle::process(stages, Payload::Packet, packets, verdicts),
+        }
+    }
+
+    /// Makes a packet that the receiver drops without a word (RFC 4303 section 2.6), as long as one that carries `len`
+    /// bytes. Errors: no entry is outbound ESP in tunnel mode, or `len` is no length of a packet.
+    pub fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<(Verdict, Events), SaError> {
+        let stages = match self.stages.iter().rposition(Stage::makes_dummies) {
+            Some(first) => &self.stages[first..],
+            None => return Err(SaError::Invalid("dummy packets are made by outbound ESP in tunnel mode")),
+        };
+        let mut verdict = [Err(PacketError::Crypto)];
+        let events = bundle::with_blank_packet(len, |blank| {
+            let mut packet = [Buffers::Apart { input: blank, output }];
+            match stages {
+                [only] => only.process(Payload::Dummy, &mut packet, &mut verdict),
+                stages => bundle::process(stages, Payload::Dummy, &mut packet, &mut verdict),
+            }
+        })?;
+        let [verdict] = verdict;
+        Ok((verdict, events))
+    }
+
+    /// The longest packet that is encapsulated to at most `limit` bytes now; None: there is none. In transport mode, one
+    /// without IPv4 options or IPv6 extension headers. Errors: an inbound SA.
+    pub fn largest_inner(&self, limit: usize) -> Result<Option<usize>, SaError> {
+        let mut limit = Some(limit);
+        for stage in self.stages.iter().rev() {
+            limit = match stage {
+                Stage::Outbound(sa) => limit.and_then(|limit| sa.largest_inner(limit)),
+                Stage::IpComp(sa) => limit.and_then(|limit| sa.largest_inner(limit)),
+                Stage::Inbound(_) => None,
+            };
+        }
+        match self.direction {
+            Direction::Outbound => Ok(limit),
+            Direction::Inbound => Err(SaError::Invalid("an inbound SA makes no packets longer")),
+        }
+    }
+
+    /// Changes the SA (R31): of a bundle, the outermost tunnel, or the numbers of the only entry that has some.
+    pub fn modify(&self, change: &Change) -> Result<(), SaError> {
+        if let [only] = &*self.stages {
+            return only.modify(change);
+        }
+        let mut outermost_last = self.stages.iter().filter(|stage| stage.takes(change));
+        match (change, outermost_last.next(), self.direction) {
+            (_, None, _) => Err(SaError::Invalid("no entry of the bundle has what is to be changed")),
+            (Change::Replay { .. }, Some(stage), _) => match outermost_last.next() {
+                None => stage.modify(change),
+                Some(_) => Err(SaError::Invalid("more than one entry of the bundle has sequence numbers")),
+            },
+            (_, Some(first), Direction::Inbound) => first.modify(change),
+            (_, Some(first), Direction::Outbound) => outermost_last.last().unwrap_or(first).modify(change),
+        }
+    }
+
+    /// What each entry is and has done, in the order in which they were given.
+    pub fn read(&self) -> Vec<Reading> {
+        let mut readings: Vec<Reading> = self.stages.iter().map(Stage::read).collect();
+        if self.direction == Direction::Inbound {
+            readings.reverse();
+        }
+        readings
+    }
+
+    /// Packets that came all the way, and the payload bytes in them.
+    pub fn done(&self) -> (u64, u64) {
+        let statistics = |stage: Option<&Stage>| stage.map(Stage::statistics).unwrap_or_default();
+        let innermost = match self.direction {
+            Direction::Outbound => self.stages.first(),
+            Direction::Inbound => self.stages.last(),
+        };
+        (statistics(self.stages.last()).packets_processed, statistics(innermost).bytes_processed)
+    }
+
+    /// Counts packets that never reached the SA.
+    pub fn refuse(&self, error: PacketError) {
+        if let Some(first) = self.stages.first() {
+            first.refuse(error);
+        }
+    }
+}
+
+/// Checks what entries say together.
+fn check(entries: &[BundleEntry]) -> Result<(), SaError> {
+    if !(1..=MAX_ENTRIES).contains(&entries.len()) {
+        return Err(SaError::Invalid("an SA has 1 to 4 entries"));
+    }
+    let directions = entries.iter().map(|entry| entry.parameters.direction());
+    if directions.clone().any(|direction| Some(direction) != directions.clone().next()) {
+        return Err(SaError::Invalid("the entries of a bundle are of two directions"));
+    }
+    for (at, entry) in entries.iter().enumerate() {
+        match &entry.parameters {
+            // RFC 3173 section 2: what is encrypted does not shrink, and is not what the receiver compressed.
+            Parameters::Compression(_) if at > 0 => {
+                return Err(SaError::Invalid("IPComp comes before ESP and AH, and once"));
+            }
+            Parameters::Ipsec(Attributes { udp: Some(_), .. }) if at + 1 < entries.len() => {
+                return Err(SaError::Invalid("UDP encapsulation is for the last entry of a bundle"));
+            }
+            parameters => {
+                for other in entries[..at].iter().map(|entry| &entry.parameters) {
+                    check_pair(other, parameters)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks an entry against one that is applied before it.
+fn check_pair(inner: &Parameters, outer: &Parameters) -> Result<(), SaError> {
+    if identity(inner) == identity(outer) {
+        return Err(SaError::Invalid("an entry of the bundle repeats another one's protocol and SPI"));
+    }
+    match (inner.mode(), outer.mode()) {
+        (Mode::Tunnel(inner), Mode::Tunnel(outer)) => {
+            let ((source, destination), outer) = (inner.addresses(), outer.addresses());
+            if source != destination && (destination, source) == outer {
+                return Err(SaError::Invalid("a tunnel of the bundle runs back where another one came from"));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a receiver finds the SA by, beside the address.
+fn identity(parameters: &Parameters) -> (u8, u32) {
+    match parameters {
+        Parameters::Ipsec(Attributes { protocol: Protocol::Ah, spi, .. }) => (protocol::AH, spi.get()),
+        Parameters::Ipsec(Attributes { protocol: Protocol::Esp, spi, .. }) => (protocol::ESP, spi.get()),
+        Parameters::Compression(Compression { cpi, .. }) => (protocol::IPCOMP, u32::from(cpi.get())),
+    }
+}
