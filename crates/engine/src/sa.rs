@@ -37,7 +37,6 @@ pub struct Sa {
 }
 
 /// One entry.
-#[expect(clippy::large_enum_variant, reason = "nearly every SA is one of the large ones")]
 pub(crate) enum Stage {
     Outbound(Outbound),
     Inbound(Inbound),

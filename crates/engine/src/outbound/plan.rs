@@ -22,15 +22,9 @@ pub(super) struct Plan {
     pub header: Header,
     /// In transport mode, where the protected part begins.
     pub upper: Option<Upper>,
-    /// Family of the header in front of ESP or AH.
-    pub family: Family,
-    /// Flow label of an outer IPv6 header.
-    pub flow_label: u32,
     /// Where the packet's protected part begins, and how long it is.
     pub payload_start: usize,
     pub payload_len: usize,
-    /// Bytes of traffic flow confidentiality padding behind the payload.
-    pub flow_padding: usize,
     pub next_header: u8,
     /// Where ESP or AH will begin.
     pub ipsec_start: usize,
@@ -47,7 +41,6 @@ pub(super) type Plans = ArrayVec<Plan, MAX_BATCH>;
 struct Extent {
     ipsec_start: usize,
     body_start: usize,
-    flow_padding: usize,
     total_len: usize,
 }
 
@@ -96,7 +89,7 @@ impl Outbound {
             }
         };
         let payload_len = header.total_len() - payload_start;
-        let Extent { ipsec_start, body_start, flow_padding, total_len } = self.extent(front, family, payload_len);
+        let Extent { ipsec_start, body_start, total_len } = self.extent(front, family, payload_len);
         if self.attributes.protocol == Protocol::Ah && front > MAX_HEADERS {
             return Err(Malformed::BadExtension.into());
         }
@@ -107,11 +100,8 @@ impl Outbound {
             index,
             header,
             upper,
-            family,
-            flow_label: if self.rules.copy_flow_label { ip::flow_label(input) } else { 0 },
             payload_start,
             payload_len,
-            flow_padding,
             next_header: if payload == Payload::Packet { next_header } else { protocol::NO_NEXT_HEADER },
             ipsec_start,
             body_start,
@@ -119,30 +109,31 @@ impl Outbound {
         })
     }
 
-    /// How a payload will lie behind `front` bytes of headers, the last IP header of them of `family`.
-    #[inline]
+    /// How a payload will lie behind `front` bytes of headers, the last IP header of them of `family`. Inlined by force:
+    /// the answer would otherwise go through memory.
+    #[inline(always)]
     fn extent(&self, front: usize, family: Family, payload_len: usize) -> Extent {
         let transform = &self.transform;
         match self.attributes.protocol {
             Protocol::Esp => {
                 let ipsec_start = front + self.wrapping.map_or(0, |wrapping| wrapping.len(family));
                 let around = ipsec_start + transform.overhead();
-                let flow_padding = self.flow_padding(around, payload_len);
-                let payload = payload_len + flow_padding;
+                let payload = payload_len + self.flow_padding(around, payload_len);
                 let padded = payload + esp::pad_len(payload, transform.alignment) + esp::TRAILER;
                 let body_start = ipsec_start + esp::HEADER + transform.iv.len();
-                Extent { ipsec_start, body_start, flow_padding, total_len: around + padded }
+                Extent { ipsec_start, body_start, total_len: around + padded }
             }
             Protocol::Ah => {
                 let body_start = front + ah::header_len(transform.iv.len() + transform.icv_len, family);
-                Extent { ipsec_start: front, body_start, flow_padding: 0, total_len: body_start + payload_len }
+                Extent { ipsec_start: front, body_start, total_len: body_start + payload_len }
             }
         }
     }
 
-    /// Bytes of traffic flow confidentiality padding; with it, a packet is not made longer than packets can be.
+    /// Bytes of traffic flow confidentiality padding of a payload with `around` bytes around payload and trailer; no packet
+    /// is made longer than packets can be.
     #[inline]
-    fn flow_padding(&self, around: usize, payload_len: usize) -> usize {
+    pub(super) fn flow_padding(&self, around: usize, payload_len: usize) -> usize {
         let rule = self.rules.flow_padding;
         if rule == FlowPadding::default() {
             return 0;

@@ -5,7 +5,7 @@ use gipsec_wire::{
     Malformed, ah, esp,
     ip::{self, Family},
     mutable,
-    outer::{Ports, Variable},
+    outer::{Ports, Template, Variable},
     protocol, udp,
 };
 
@@ -45,14 +45,18 @@ impl Batch<'_> {
         let transform = &self.sa.transform;
         let mut seals: ArrayVec<Seal<'_>, MAX_BATCH> = ArrayVec::new();
         for (position, plan, number, packet) in self.each(packets) {
+            let flow_label = self.flow_label(packet);
             let (payload, output) = plan.split(packet);
-            self.write_outer(plan, number, output);
+            self.write_outer(plan, number, flow_label, output);
             let (low, high) = halves(number);
             let trailer_end = plan.total_len - transform.icv_len;
-            let (flow_padding, trailer) =
-                output[plan.body_start + plan.payload_len..trailer_end].split_at_mut(plan.flow_padding);
-            flow_padding.fill(0);
-            esp::write_trailer(trailer, plan.next_header);
+            let payload_end = plan.body_start + plan.payload_len;
+            let flow_padding = self.sa.flow_padding(plan.body_start + transform.icv_len, plan.payload_len);
+            let trailer_start = payload_end + flow_padding;
+            if flow_padding > 0 {
+                output[payload_end..trailer_start].fill(0);
+            }
+            esp::write_trailer(&mut output[trailer_start..trailer_end], plan.next_header);
             let packet = &mut output[plan.ipsec_start..];
             if let Some(head) = packet.first_chunk_mut() {
                 esp::Header { spi: self.sa.attributes.spi.get(), sequence: low }.write(head);
@@ -77,7 +81,7 @@ impl Batch<'_> {
     /// Over IPv6 the UDP checksum covers the finished packet.
     #[cold]
     fn finish_udp(&self, packets: &mut [Buffers<'_>]) {
-        for (_, plan, _, packet) in self.each(packets).filter(|(_, plan, ..)| plan.family == Family::V6) {
+        for (_, plan, _, packet) in self.each(packets).filter(|(_, plan, ..)| self.family(plan) == Family::V6) {
             udp::fill_checksum(plan.output(packet), self.front(plan) - udp::HEADER);
         }
     }
@@ -85,7 +89,18 @@ impl Batch<'_> {
     /// Bytes of IP and UDP headers.
     #[inline]
     fn front(&self, plan: &Plan) -> usize {
-        plan.ipsec_start - self.sa.wrapping.map_or(0, |wrapping| wrapping.len(plan.family))
+        plan.ipsec_start - self.sa.wrapping.map_or(0, |wrapping| wrapping.len(self.family(plan)))
+    }
+
+    /// Family of the header in front of ESP or AH.
+    fn family(&self, plan: &Plan) -> Family {
+        self.route.template.as_ref().map_or(plan.header.family(), Template::family)
+    }
+
+    /// Flow label of an outer IPv6 header, from a packet that has not been touched.
+    #[inline]
+    fn flow_label(&self, packet: &Buffers<'_>) -> u32 {
+        if self.sa.rules.copy_flow_label { ip::flow_label(packet.input()) } else { 0 }
     }
 
     /// RFC 4302 section 3.3.
@@ -106,11 +121,12 @@ impl Batch<'_> {
         packet: &mut Buffers<'_>,
     ) -> Result<(), PacketError> {
         let transform = &self.sa.transform;
+        let flow_label = self.flow_label(packet);
         let (payload, output) = plan.split(packet);
         if let Some(payload) = payload {
             output[plan.body_start..].copy_from_slice(payload);
         }
-        self.write_outer(plan, number, output);
+        self.write_outer(plan, number, flow_label, output);
         let (low, high) = halves(number);
         let (front, rest) = output.split_at_mut(plan.ipsec_start);
         let (header, body) = rest.split_at_mut(plan.body_start - plan.ipsec_start);
@@ -128,7 +144,7 @@ impl Batch<'_> {
         self.ivs.write(position, &mut header[ah::HEADER..iv_end]);
         let high_bytes = high.to_be_bytes();
         let covered = if self.sa.attributes.extended_sequence { &high_bytes[..] } else { &[] };
-        let tag = with_cleared(front, plan.family, |cleared| {
+        let tag = with_cleared(front, self.family(plan), |cleared| {
             transform.authenticate(&header[ah::HEADER..iv_end], &[cleared, header, body, covered])
         });
         match tag {
@@ -144,7 +160,8 @@ impl Batch<'_> {
     }
 
     /// Writes what stands before ESP or AH.
-    fn write_outer(&self, plan: &Plan, number: u64, output: &mut [u8]) {
+    #[inline]
+    fn write_outer(&self, plan: &Plan, number: u64, flow_label: u32, output: &mut [u8]) {
         match (&self.route.template, plan.upper) {
             (Some(template), _) => {
                 let variable = Variable {
@@ -152,7 +169,7 @@ impl Batch<'_> {
                     dont_fragment: tunnel::dont_fragment(&self.sa.rules, &plan.header),
                     // Differs from packet to packet, as RFC 6864 asks where fragmentation is allowed.
                     identification: low16(number),
-                    flow_label: plan.flow_label,
+                    flow_label,
                     total_len: plan.total_len,
                 };
                 template.write(output, &variable);
@@ -169,7 +186,7 @@ impl Batch<'_> {
             (None, None) => {} // not reached: without a template there is a plan for transport mode
         }
         if let Some(wrapping) = &self.sa.wrapping {
-            wrapping.write(plan.family, plan.next_header, &mut output[self.front(plan)..plan.ipsec_start]);
+            wrapping.write(self.family(plan), plan.next_header, &mut output[self.front(plan)..plan.ipsec_start]);
         }
     }
 }

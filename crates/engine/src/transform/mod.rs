@@ -240,7 +240,7 @@ impl Transform {
         let (front, body, icv) = self.split_mut(packet);
         let Some((head, iv)) = front.split_first_chunk() else { return };
         let implicit = self.implicit_iv.then(|| implicit_iv(head, high));
-        let iv = implicit.as_ref().map_or(&*iv, <[u8; 8]>::as_slice);
+        let iv = implicit.as_ref().map_or(iv, <[u8; 8]>::as_slice);
         match &self.algorithm {
             Algorithm::Gcm { salt, key } => {
                 let aad = AdditionalData::new(head, high);
@@ -304,7 +304,7 @@ impl Transform {
         let (body, icv) = rest.split_at(rest.len() - self.icv_len);
         let (head, iv) = front.split_first_chunk().ok_or(Forged)?;
         let implicit = self.implicit_iv.then(|| implicit_iv(head, high));
-        let frame = Frame { head, iv: implicit.as_ref().map_or(&*iv, <[u8; 8]>::as_slice), icv, high };
+        let frame = Frame { head, iv: implicit.as_ref().map_or(iv, <[u8; 8]>::as_slice), icv, high };
         let iv = frame.iv;
         if let Algorithm::Gcm { salt, key } = &self.algorithm {
             return key.open(&salt.nonce(iv), frame.aad().bytes(), body, icv, output).map_err(|_| Forged);
@@ -319,7 +319,7 @@ impl Transform {
         let (front, body, icv) = self.split_mut(packet);
         let (head, iv) = front.split_first_chunk().ok_or(Forged)?;
         let implicit = self.implicit_iv.then(|| implicit_iv(head, high));
-        let frame = Frame { head, iv: implicit.as_ref().map_or(&*iv, <[u8; 8]>::as_slice), icv, high };
+        let frame = Frame { head, iv: implicit.as_ref().map_or(iv, <[u8; 8]>::as_slice), icv, high };
         let iv = frame.iv;
         if let Algorithm::Gcm { salt, key } = &self.algorithm {
             return key.open_in_place(&salt.nonce(iv), frame.aad().bytes(), icv, body).map_err(|_| Forged);
