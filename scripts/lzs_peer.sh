@@ -13,12 +13,12 @@ dir=$(cd "${1:-build/lzs-peer}" && pwd)
 
 skip() { echo "SKIPPED: the LZS of OpenConnect: $*"; exit 0; }
 
-# Prints the folder of the unpacked source.
+# Leaves lzs.c in the folder.
 fetch() {
     command -v apt-get >/dev/null || skip "no apt-get to fetch its source with"
     mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial" "$dir/apt/sources"
     uri=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list 2>/dev/null |
-        grep -v '^ *#' | grep -o 'https*://[^ ]*' | grep -v security | head -n 1)
+        grep -v '^ *#' | grep -o 'https*://[^ ]*/debian/*' | head -n 1)
     [ -n "$uri" ] || uri=http://deb.debian.org/debian
     cat >"$dir/apt/sources/peer.sources" <<EOF
 Types: deb-src

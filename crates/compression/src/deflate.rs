@@ -30,11 +30,13 @@ fn new_deflate() -> Deflate {
 pub(crate) fn compress(input: &[u8], output: &mut [u8]) -> Option<usize> {
     with_spare(&DEFLATE, new_deflate, |deflate| {
         deflate.reset();
-        match deflate.compress(input, output, DeflateFlush::Finish) {
-            Ok(Status::StreamEnd) => {}
+        if deflate.compress(input, output, DeflateFlush::Finish) != Ok(Status::StreamEnd) {
             // Too long, or of exactly the output's length, which takes another call to be known.
-            Ok(Status::Ok | Status::BufError) => end(deflate),
-            Err(_) => return None,
+            let all_read = deflate.total_in() == input.len() as u64;
+            end(deflate)?;
+            if !all_read {
+                return None;
+            }
         }
         usize::try_from(deflate.total_out()).ok().filter(|len| *len <= output.len())
     })
@@ -42,18 +44,20 @@ pub(crate) fn compress(input: &[u8], output: &mut [u8]) -> Option<usize> {
 
 /// Ends a stream whose output is full, and throws the rest of it away. `Deflate::reset` does not do that: in zlib-rs
 /// 0.6.8 it forgets what is pending, but keeps where that began in its buffer (`Pending::reset_keep`), and a later packet
-/// that fills the buffer panics. Nothing is pending at the end of a stream.
-fn end(deflate: &mut Deflate) {
+/// that fills the buffer panics. Nothing is pending at the end of a stream. `None`: there was no end, and the state is a
+/// new one.
+fn end(deflate: &mut Deflate) -> Option<()> {
     let mut rest = [0; 1024];
     // What a buffer of 64 KiB and a window of 4 KiB hold is less than this.
     for _ in 0..80 {
         match deflate.compress(&[], &mut rest, DeflateFlush::Finish) {
-            Ok(Status::StreamEnd) => return,
+            Ok(Status::StreamEnd) => return Some(()),
             Ok(Status::Ok | Status::BufError) => {}
             Err(_) => break,
         }
     }
     *deflate = new_deflate();
+    None
 }
 
 /// See [`crate::decompress`].

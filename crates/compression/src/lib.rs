@@ -4,10 +4,10 @@
 //! lengths of `input` and `output` together, so that a stream made to expand costs no more than the room it was given.
 //!
 //! Each packet is compressed alone, but what an algorithm works with is kept for the thread, so that only the first
-//! packet allocates. Of these, LZS keeps positions and no bytes. DEFLATE keeps some plaintext of the last packet until
-//! the next one overwrites it or the thread ends: up to 4 KiB where it compresses, and, where it decompresses, up to
-//! 32 KiB of a stream that was refused (one that was accepted leaves none). It is payload, never a key; overwriting it
-//! would cost as much as compressing.
+//! packet allocates. Of these, LZS keeps positions and no bytes. DEFLATE keeps bytes until later packets overwrite them or
+//! the thread ends: where it compresses, up to 4 KiB of plaintext and what was written of the compressed packet; where it
+//! decompresses, up to 32 KiB of a stream that was refused (one that was accepted leaves none). It is payload, never a
+//! key; zlib-rs has no way to wipe it, and overwriting it would cost as much as compressing.
 
 #![forbid(unsafe_code)]
 

@@ -87,9 +87,8 @@ fn a_window_of_2048_bytes_reads_what_is_written() {
     // That this can fail at all: a match from 3000 bytes back, as a larger window would have it.
     let noise: Vec<u8> =
         packets.iter().find(|packet| packet.len() > 3000).map(|packet| packet[..3000].to_vec()).unwrap();
-
-    let near = miniz_oxide::deflate::compress_to_vec(&[&noise[..], &noise].concat(), 9);
-    let answers = ask(&[(1, near)]).unwrap();
+    let far = miniz_oxide::deflate::compress_to_vec(&[&noise[..], &noise].concat(), 9);
+    let answers = ask(&[(1, far)]).unwrap();
     assert_eq!(
         String::from_utf8_lossy(&answers[0]),
         "Error -3 while decompressing data: invalid distance too far back"
