@@ -49,16 +49,19 @@ pub(crate) enum Place {
 }
 
 /// What waits in one place; never empty between calls.
-#[derive(Default)]
-struct Line {
-    tasks: VecDeque<(Class, Task)>,
+struct Line<T> {
+    tasks: VecDeque<(Class, T)>,
     /// How many of each class.
     waiting: [usize; CLASSES],
     /// The highest of them.
     rank: Class,
 }
 
-impl Line {
+impl<T> Line<T> {
+    fn new() -> Self {
+        Self { tasks: VecDeque::new(), waiting: [0; CLASSES], rank: Class::default() }
+    }
+
     fn highest(&self) -> Class {
         const ALL: [Class; CLASSES] = [Class::LowerEffort, Class::BestEffort, Class::Assured, Class::Expedited];
         ALL.into_iter()
@@ -69,17 +72,22 @@ impl Line {
     }
 }
 
-#[derive(Default)]
-struct State {
-    lines: HashMap<Place, Line>,
+/// All lines of a worker.
+struct Lines<T> {
+    lines: HashMap<Place, Line<T>>,
     /// Every place that has a line, once, in the list of its line's rank.
     turns: [VecDeque<Place>; CLASSES],
-    closed: bool,
 }
 
-impl State {
-    fn push(&mut self, place: Place, class: Class, task: Task) {
-        let line = self.lines.entry(place).or_default();
+impl<T> Default for Lines<T> {
+    fn default() -> Self {
+        Self { lines: HashMap::new(), turns: Default::default() }
+    }
+}
+
+impl<T> Lines<T> {
+    fn push(&mut self, place: Place, class: Class, task: T) {
+        let line = self.lines.entry(place).or_insert_with(Line::new);
         let is_new = line.tasks.is_empty();
         line.tasks.push_back((class, task));
         line.waiting[class as usize] += 1;
@@ -94,7 +102,7 @@ impl State {
     }
 
     /// The oldest task of the place whose turn it is.
-    fn pop(&mut self) -> Option<Task> {
+    fn pop(&mut self) -> Option<T> {
         let place = self.turns.iter_mut().rev().find_map(VecDeque::pop_front)?;
         let line = self.lines.get_mut(&place)?;
         let (class, task) = line.tasks.pop_front()?;
@@ -112,20 +120,21 @@ impl State {
 /// The queue of one worker.
 #[derive(Default)]
 pub(crate) struct Queue {
-    state: Mutex<State>,
+    /// What waits, and whether nothing more comes.
+    state: Mutex<(Lines<Task>, bool)>,
     arrived: Condvar,
 }
 
 impl Queue {
     /// Adds a task.
     pub(crate) fn push(&self, place: Place, class: Class, task: Task) {
-        self.state.lock().push(place, class, task);
+        self.state.lock().0.push(place, class, task);
         self.arrived.notify_one();
     }
 
     /// Lets the worker end.
     pub(crate) fn close(&self) {
-        self.state.lock().closed = true;
+        self.state.lock().1 = true;
         self.arrived.notify_all();
     }
 
@@ -133,10 +142,10 @@ impl Queue {
     fn next(&self) -> Option<Task> {
         let mut state = self.state.lock();
         loop {
-            if let Some(task) = state.pop() {
+            if let Some(task) = state.0.pop() {
                 return Some(task);
             }
-            if state.closed {
+            if state.1 {
                 return None;
             }
             self.arrived.wait(&mut state);
@@ -150,6 +159,67 @@ impl Queue {
             // The work turns its own defects into results; one that escapes must not end the worker.
             drop(catch_unwind(AssertUnwindSafe(|| task.work.run(outcome))));
             task.group.mailbox().post(task);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn class(number: usize) -> Class {
+        [Class::LowerEffort, Class::BestEffort, Class::Assured, Class::Expedited][number % CLASSES]
+    }
+
+    #[test]
+    fn a_dscp_has_the_class_of_rfc_4594() {
+        let of = |dscps: &[u8]| dscps.iter().map(|dscp| Class::of_dscp(*dscp)).collect::<Vec<_>>();
+        assert_eq!(of(&[1, 8]), [Class::LowerEffort; 2]);
+        assert_eq!(of(&[0, 2, 45, 63]), [Class::BestEffort; 4]);
+        assert_eq!(of(&[10, 26, 38, 24]), [Class::Assured; 4]);
+        assert_eq!(of(&[46, 44, 40, 48, 56]), [Class::Expedited; 5]);
+    }
+
+    #[test]
+    fn what_is_urgent_takes_what_came_before_it_in_its_place_along() {
+        let mut lines = Lines::default();
+        lines.push(Place::Own(1), Class::BestEffort, "another");
+        lines.push(Place::Own(2), Class::LowerEffort, "first");
+        lines.push(Place::Own(2), Class::Expedited, "urgent");
+        lines.push(Place::Own(2), Class::LowerEffort, "last");
+        let order: Vec<_> = std::iter::from_fn(|| lines.pop()).collect();
+        assert_eq!(order, ["first", "urgent", "another", "last"]);
+        assert!(lines.lines.is_empty() && lines.turns.iter().all(VecDeque::is_empty));
+    }
+
+    proptest! {
+        /// Against the plain rule: of all places, one with the most urgent work; of that place, the oldest task.
+        #[test]
+        fn every_task_comes_once_in_the_order_of_its_place_and_by_class(
+            steps in proptest::collection::vec((any::<bool>(), 0u64..6, 0usize..CLASSES), 1..300)
+        ) {
+            let mut lines = Lines::default();
+            let mut waiting: Vec<(u64, Class, usize)> = Vec::new();
+            for (number, (pushes, place, rank)) in steps.into_iter().enumerate() {
+                if pushes {
+                    lines.push(Place::Own(place), class(rank), number);
+                    waiting.push((place, class(rank), number));
+                    continue;
+                }
+                let Some(task) = lines.pop() else {
+                    prop_assert!(waiting.is_empty());
+                    continue;
+                };
+                let highest = waiting.iter().map(|(_, class, _)| *class).max().unwrap();
+                let at = waiting.iter().position(|(.., number)| *number == task).unwrap();
+                let place = waiting[at].0;
+                prop_assert!(waiting[..at].iter().all(|(other, ..)| *other != place), "overtaken in its own place");
+                prop_assert!(waiting.iter().any(|(other, class, _)| *other == place && *class == highest));
+                waiting.remove(at);
+                let listed: usize = lines.turns.iter().map(VecDeque::len).sum();
+                prop_assert_eq!(listed, lines.lines.len());
+            }
         }
     }
 }

@@ -183,9 +183,14 @@ impl Sa {
     /// without IPv4 options or IPv6 extension headers. Errors: an inbound SA.
     pub fn largest_inner(&self, limit: usize) -> Result<Option<usize>, SaError> {
         let mut limit = Some(limit);
-        for stage in self.stages.iter().rev() {
+        for (at, stage) in self.stages.iter().enumerate().rev() {
+            // What comes from a tunnel has its family.
+            let family = self.stages[..at].iter().rev().find_map(|inner| match inner.read().parameters.mode() {
+                Mode::Tunnel(endpoints) => Some(endpoints.family()),
+                Mode::Transport => None,
+            });
             limit = match stage {
-                Stage::Outbound(sa) => limit.and_then(|limit| sa.largest_inner(limit)),
+                Stage::Outbound(sa) => limit.and_then(|limit| sa.largest_inner(limit, family)),
                 Stage::IpComp(sa) => limit.and_then(|limit| sa.largest_inner(limit)),
                 Stage::Inbound(_) => None,
             };

@@ -143,8 +143,8 @@ impl Outbound {
     }
 
     /// The longest packet that is encapsulated to at most `limit` bytes now; None: there is none. In transport mode, one
-    /// without IPv4 options or IPv6 extension headers of either family.
-    pub(crate) fn largest_inner(&self, limit: usize) -> Option<usize> {
+    /// without IPv4 options or IPv6 extension headers, of `family`, or of either one.
+    pub(crate) fn largest_inner(&self, limit: usize, family: Option<Family>) -> Option<usize> {
         let route = self.route.load();
         let fits = |family: Family, inner: usize| {
             let (front, header) = match (&route.template, family) {
@@ -169,7 +169,10 @@ impl Outbound {
             }
             Some(low)
         };
-        Some(most(Family::V4)?.min(most(Family::V6)?))
+        match family {
+            Some(family) => most(family),
+            None => Some(most(Family::V4)?.min(most(Family::V6)?)),
+        }
     }
 }
 
