@@ -29,6 +29,8 @@ pub struct Outbound {
     /// The protocol number in front of ESP or AH, unless they are in UDP.
     protocol: u8,
     wrapping: Option<Wrapping>,
+    /// Whether payloads are padded to hide their lengths.
+    pads: bool,
     route: Routing,
     limits: Limits,
     ivs: iv::Source,
@@ -48,6 +50,7 @@ impl Outbound {
         Ok(Self {
             protocol,
             wrapping,
+            pads: rules.flow_padding != FlowPadding::default(),
             ivs: iv::Source::new(transform.iv, rules.first_iv.as_deref())?,
             rules: rules.clone(),
             transform,
@@ -71,7 +74,7 @@ impl Outbound {
 
     /// Whether results may be much longer than packets.
     pub(crate) fn pads(&self) -> bool {
-        self.rules.flow_padding != FlowPadding::default()
+        self.pads
     }
 
     /// As [`Outbound::encapsulate`], of packets that the receiver drops without a word if they are dummies.

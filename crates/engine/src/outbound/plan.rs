@@ -9,7 +9,7 @@ use gipsec_wire::{
 };
 
 use super::{Outbound, Payload};
-use crate::{Buffers, FlowPadding, PacketError, Protocol, Verdict, batch::MAX_BATCH, route::Route};
+use crate::{Buffers, PacketError, Protocol, Verdict, batch::MAX_BATCH, route::Route};
 
 /// IP header, options and extension headers in front of AH: the most that is processed, in bytes.
 pub(super) const MAX_HEADERS: usize = 2048;
@@ -132,14 +132,16 @@ impl Outbound {
 
     /// Bytes of traffic flow confidentiality padding of a payload with `around` bytes around payload and trailer; no packet
     /// is made longer than packets can be.
-    #[inline]
+    #[inline(always)]
     pub(super) fn flow_padding(&self, around: usize, payload_len: usize) -> usize {
-        let rule = self.rules.flow_padding;
-        if rule == FlowPadding::default() {
-            return 0;
-        }
+        if self.pads { self.some_flow_padding(around, payload_len) } else { 0 }
+    }
+
+    #[cold]
+    fn some_flow_padding(&self, around: usize, payload_len: usize) -> usize {
         let body = MAX_PACKET.saturating_sub(around) & !(self.transform.alignment - 1);
-        rule.padded(payload_len).min(body.saturating_sub(esp::TRAILER)).saturating_sub(payload_len)
+        let padded = self.rules.flow_padding.padded(payload_len);
+        padded.min(body.saturating_sub(esp::TRAILER)).saturating_sub(payload_len)
     }
 
     /// The longest packet that is encapsulated to at most `limit` bytes now; None: there is none. In transport mode, one
