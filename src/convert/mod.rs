@@ -29,8 +29,11 @@ pub(crate) use back::{EMPTY, c_sa, c_statistics};
 const ALL_SA_FLAGS: u32 = 0x7fe;
 
 /// SA flags that IPComp has no use for.
-const KEYED_SA_FLAGS: u32 =
-    value::SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL | value::SA_DO_ANTI_REPLAY_CHECK | value::SA_USE_ESN;
+const KEYED_SA_FLAGS: u32 = value::SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL
+    | value::SA_DO_ANTI_REPLAY_CHECK
+    | value::SA_USE_ESN
+    | value::NOTIFY_SEQNUM_OVERFLOW
+    | value::NOTIFY_SEQNUM_PERIODIC;
 
 /// What the extension adds to an SA.
 #[derive(Clone, Copy, Debug, Default)]

@@ -13,8 +13,8 @@ use gipsec_wire::{
 };
 
 use crate::{
-    Buffers, Change, Compression, Drops, Events, InboundRules, Intervals, OutboundRules, PacketError, Rules, SaError,
-    Statistics, Verdict,
+    Buffers, Change, Compression, Drops, Events, InboundRules, Intervals, Notify, OutboundRules, PacketError, Rules,
+    SaError, Statistics, Verdict,
     content::{Content, Delivered, Front},
     counters::Counters,
     lifetime::Limits,
@@ -54,9 +54,10 @@ impl IpComp {
         if let Rules::Outbound(rules) = &parameters.rules {
             rules.check()?;
         }
+        let notify = Notify { soft_lifetime: parameters.notify.soft_lifetime, ..Notify::default() };
         Ok(Self {
             route: Routing::new(protocol::IPCOMP, parameters.mode, None),
-            limits: Limits::new(parameters.lifetime, parameters.notify, Intervals::default()),
+            limits: Limits::new(parameters.lifetime, notify, Intervals::default()),
             identification: AtomicU16::new(0),
             counters: Counters::default(),
             parameters,
