@@ -32,6 +32,7 @@ need 'command -v make' make "does the work for cmake"
 need 'command -v pkg-config' pkg-config "finds an installed libgipsec"
 need 'command -v valgrind' valgrind "looks for invalid memory accesses and leaks"
 need 'command -v tshark' tshark "decrypts what the library encrypts, as an independent witness"
+need 'command -v ip' iproute2 "gives the Linux kernel that is a peer its SAs"
 need 'echo "#include <pcap/pcap.h>" | cc -E -' libpcap-dev "reads and writes captures in the example"
 need 'python3 -c "import venv, ensurepip"' python3-venv "holds scapy and pytest"
 install_needed
@@ -57,8 +58,8 @@ venv=$build/venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/conformance/requirements.txt
 library=$(ls "$PWD/$build/release/libgipsec.so.1")
-run "Conformance: published vectors, scapy, tshark" \
-    env GIPSEC_LIBRARY="$library" "$venv/bin/pytest" -q -rs tests/conformance
+run "Conformance: published vectors, scapy, tshark, the Linux kernel" \
+    env GIPSEC_LIBRARY="$library" GIPSEC_UML_CACHE="$PWD/$build/uml" "$venv/bin/pytest" -q -rs tests/conformance
 
 run "README: its programs compile and run as they stand" python3 scripts/readme_programs.py "$PWD/$build/release"
 
