@@ -37,6 +37,13 @@ need 'echo "#include <pcap/pcap.h>" | cc -E -' libpcap-dev "reads and writes cap
 need 'python3 -c "import venv, ensurepip"' python3-venv "holds scapy and pytest"
 install_needed
 
+step "Python environment for the conformance suite, with NIST's vectors"
+venv=$PWD/$build/venv
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/conformance/requirements.txt
+GIPSEC_CAVP_DIR=$("$venv/bin/python" -c 'import cryptography_vectors as found; print(found.__path__[0])')
+export GIPSEC_CAVP_DIR
+
 run "Rust: unit, property, layout and header tests" cargo test --workspace --locked
 run "Rust: the engine and the kernels without any code of our own for the processor" \
     cargo test --locked -p gipsec-kernels -p gipsec-engine --features gipsec-kernels/portable
@@ -53,10 +60,6 @@ cmake -S . -B "$build/sanitize" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON -D
     cmake --build "$build/sanitize" -j2 >>"$log.cmake" 2>&1 || { tail -40 "$log.cmake" >&2; fail "the sanitizer build"; }
 run "C and C++: ctest, with sanitizers" ctest --test-dir "$build/sanitize" --output-on-failure -j2
 
-step "Python environment for the conformance suite"
-venv=$build/venv
-[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/conformance/requirements.txt
 library=$(ls "$PWD/$build/release/libgipsec.so.1")
 run "Conformance: published vectors, scapy, tshark, the Linux kernel" \
     env GIPSEC_LIBRARY="$library" GIPSEC_UML_CACHE="$PWD/$build/uml" "$venv/bin/pytest" -q -rs tests/conformance

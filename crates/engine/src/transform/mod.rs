@@ -8,6 +8,8 @@ mod aead;
 mod cipher;
 mod integrity;
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod vectors;
 
 use arrayvec::ArrayVec;
