@@ -1,4 +1,7 @@
-"""What every conformance test uses, and a summary that says how to repeat a run."""
+"""What every conformance test uses, a summary that says how to repeat a run, and what table.py is made from."""
+
+import json
+import os
 
 import pytest
 
@@ -16,9 +19,24 @@ def pytest_report_header():
     return f"libgipsec: {gipsec.LIBRARY}; repeat this run with GIPSEC_SEED={traffic.SEED}"
 
 
+results = []
+
+
+def pytest_sessionfinish():
+    """GIPSEC_CONFORMANCE_RESULTS names a file for table.py."""
+    if path := os.environ.get("GIPSEC_CONFORMANCE_RESULTS"):
+        with open(path, "w") as file:
+            json.dump(results, file)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
+    covers = getattr(item.module, "covers", None)
+    if covers and (report.when == "call" or not report.passed):
+        peer, transform, features = covers(item) if hasattr(item, "callspec") else (None, None, [])
+        why = str(report.longrepr[2]).removeprefix("Skipped: ") if report.skipped else ""
+        results.append(dict(peer=peer, transform=transform, features=features, outcome=report.outcome, why=why))
     if report.failed:
         report.sections.append(("seed", f"GIPSEC_SEED={traffic.SEED}"))
 

@@ -16,6 +16,17 @@ GCM = dict(combined="gcm", combined_key=20, icv_bits=128)
 AH_SHA256 = dict(proto=gipsec.AH, auth="sha256", auth_key=32, icv_bits=0)
 
 
+def covers(item):
+    """For the table in docs/conformance.md: the peer, the transform and features."""
+    params = getattr(item, "callspec", None) and item.callspec.params or {}
+    peer = "scapy" if params.get("peer_class") is scapy_peer.Peer else "OpenSSL"
+    if item.originalname in ("test_outer_header", "test_congestion_on_the_way"):
+        return peer, None, ["outer header: DSCP, DF, ECN"]
+    if "test_ah" in item.originalname or "ipv4_option" in item.originalname:
+        return peer, params.get("name"), ["IPv4 options, IPv6 extension headers"]
+    return peer, None, []
+
+
 def traffic_class(packet):
     return packet[1] if packet[0] >> 4 == 4 else (packet[0] << 4 | packet[1] >> 4) & 0xFF
 

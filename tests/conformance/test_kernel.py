@@ -60,6 +60,14 @@ def cases():
 CASES = list(cases())
 
 
+def covers(item):
+    """For the table in docs/conformance.md: the peer, the transform and features."""
+    case = item.callspec.params["case"]
+    variant = {"headers": "IPv4 options, IPv6 extension headers"}.get(case.variant, case.variant)
+    refused = "forged, repeated and malformed packets refused"
+    return "Linux kernel", case.name, [case.shape, refused] + ([variant] if variant else [])
+
+
 class Plan:
     """The two SAs of a case, and how the kernel is told of them."""
 

@@ -74,6 +74,12 @@ def cases():
 CASES = list(cases())
 
 
+def covers(item):
+    """For the table in docs/conformance.md: the peer, the transform and features."""
+    name, shape, udp = item.callspec.params["case"]
+    return "tshark", name, [shape] + (["udp"] if udp else [])
+
+
 def identity(case):
     name, shape, udp = case
     return f"{name}/{shape}" + ("/udp" if udp else "")
