@@ -35,7 +35,7 @@ def pytest_runtest_makereport(item, call):
     covers = getattr(item.module, "covers", None)
     if covers and (report.when == "call" or not report.passed):
         peer, transform, features = covers(item) if hasattr(item, "callspec") else (None, None, [])
-        why = str(report.longrepr[2]).removeprefix("Skipped: ") if report.skipped else ""
+        why = str(report.longrepr[2]).removeprefix("Skipped: ").removeprefix("SKIPPED: ") if report.skipped else ""
         results.append(dict(peer=peer, transform=transform, features=features, outcome=report.outcome, why=why))
     if report.failed:
         report.sections.append(("seed", f"GIPSEC_SEED={traffic.SEED}"))

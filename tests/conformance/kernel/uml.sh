@@ -2,6 +2,7 @@
 # Boots a Linux kernel as an ordinary process (Debian's user-mode-linux) and runs a command in it. Needs no privileges.
 #
 #   uml.sh CHECK                   obtains the kernel, if it is not there yet; exit status 3 and why when it cannot
+#   uml.sh VERSION                 says which kernel it is
 #   uml.sh BOOT COMMAND [ARG...]   the guest runs COMMAND and stops when it ends
 #
 # The guest's interface vec0 is file descriptor 3, which must be a packet socket of Ethernet frames (one of a
@@ -45,6 +46,9 @@ obtain() {
 case $1 in
 CHECK)
     obtain
+    ;;
+VERSION)
+    [ ! -e "$cache/complete" ] || basename "$cache"/root/usr/lib/uml/modules/*
     ;;
 BOOT)
     shift
