@@ -19,9 +19,11 @@ LIBRARY = os.environ.get(
 EXCLUSIVE, SHARED = 1, 2
 INBOUND, OUTBOUND = 0, 1
 ESP, AH = 50, 51
-AUTH = {None: 0, "none": 1, "md5": 2, "sha1": 3, "xcbc": 4, "sha256": 5, "sha384": 6, "sha512": 7}
+AUTH = {None: 0, "none": 1, "md5": 2, "sha1": 3, "xcbc": 4, "sha256": 5, "sha384": 6, "sha512": 7, "cmac": 0}
 CIPHER = {None: 0, "null": 1, "des": 2, "3des": 3, "aes-cbc": 4, "aes-ctr": 5}
-COMBINED = {None: 0, "ccm": 1, "gcm": 2, "gmac": 3}
+COMBINED = {None: 0, "ccm": 1, "gcm": 2, "gmac": 3, "chacha20-poly1305": 0}
+# Those of the extensions are 0 in the document's structure.
+EXTENDED_AUTH, EXTENDED_COMBINED = {"cmac": 1}, {"chacha20-poly1305": 1}
 COPY, CLEAR, SET = 1, 2, 3
 
 FLAG_UDP = 1 << 1
@@ -166,6 +168,23 @@ class SaAddOut(Structure):
     _fields_ = [("result", c_int32), ("value", Value)]
 
 
+class SaOptions(Structure):
+    """g_ipsec_la_ext_sa_options."""
+
+    _fields_ = [
+        ("size", c_uint32),
+        ("anti_replay_window_size", c_uint32),
+        ("seq_num_overflow_margin", c_uint64),
+        ("seq_num_periodic_interval", c_uint64),
+        ("flags", c_uint32),
+        ("auth_algo", c_uint32),
+        ("comb_algo", c_uint32),
+        ("icv_len_bits", c_uint32),
+        ("tfc_pad_to", c_uint32),
+        ("tfc_pad_multiple", c_uint32),
+    ]
+
+
 class SaModIn(Structure):
     class Change(Union):
         class AddrInfo(Structure):
@@ -307,6 +326,9 @@ def _load(path):
         "g_ipsec_la_close": [POINTER(Handle)],
         "g_ipsec_la_capabilities_get": [POINTER(Handle), c_uint32, POINTER(Capabilities), POINTER(RespArgs)],
         "g_ipsec_la_sa_add": [POINTER(Handle), POINTER(SaAddIn), c_uint32, POINTER(SaAddOut), RespArgs],
+        "g_ipsec_la_ext_sa_add": [
+            POINTER(Handle), POINTER(SaAddIn), POINTER(SaOptions), c_uint32, POINTER(SaAddOut), RespArgs,
+        ],
         "g_ipsec_la_sa_mod": [POINTER(Handle), POINTER(SaModIn), c_uint32, POINTER(ResultOut), RespArgs],
         "g_ipsec_la_sa_del": [POINTER(Handle), POINTER(SaDelIn), c_uint32, POINTER(ResultOut), RespArgs],
         "g_ipsec_la_sa_get": [POINTER(Handle), POINTER(SaGetIn), c_uint32, POINTER(SaGetOut), POINTER(RespArgs)],
@@ -431,7 +453,16 @@ class Sa:
             params.te_addr.dest_ip = IpAddress.of(config.tunnel[1])
         out = SaAddOut()
         arguments = SaAddIn(config.direction, 1, ctypes.pointer(params))
-        _check(_lib.g_ipsec_la_sa_add(byref(accelerator.handle), byref(arguments), 0, byref(out), RespArgs()))
+        handle, results = byref(accelerator.handle), (0, byref(out), RespArgs())
+        options = SaOptions(
+            size=ctypes.sizeof(SaOptions),
+            auth_algo=EXTENDED_AUTH.get(config.auth, 0),
+            comb_algo=EXTENDED_COMBINED.get(config.combined, 0),
+        )
+        if options.auth_algo or options.comb_algo:
+            _check(_lib.g_ipsec_la_ext_sa_add(handle, byref(arguments), byref(options), *results))
+        else:
+            _check(_lib.g_ipsec_la_sa_add(handle, byref(arguments), *results))
         ctypes.memmove(byref(self.handle), byref(out.sa_handle), ctypes.sizeof(SaHandle))
 
     def __enter__(self):

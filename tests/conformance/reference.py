@@ -1,6 +1,6 @@
 """ESP and AH once more, on top of the `cryptography` package alone, for what scapy cannot do or gets wrong.
 
-Written from RFC 4302, 4303, 4106, 4309, 4543, 3566, 3602, 3686 and 3948; slow and without state.
+Written from RFC 4302, 4303, 4106, 4309, 4494, 4543, 3566, 3602, 3686, 7634 and 3948; slow and without state.
 """
 
 import hashlib
@@ -10,7 +10,8 @@ import struct
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.cmac import CMAC
 
 import gipsec
 
@@ -60,6 +61,10 @@ def integrity(config, message):
         return b""
     if config.auth == "xcbc":
         return xcbc(config.auth_key, message)[:12]
+    if config.auth == "cmac":
+        context = CMAC(algorithms.AES(config.auth_key))
+        context.update(message)
+        return context.finalize()[:12]
     function, usual = HASHES[config.auth]
     return hmac.digest(config.auth_key, message, function)[: config.icv_bits // 8 or usual]
 
@@ -110,6 +115,8 @@ def seal(config, sequence, iv, plaintext):
         return head + sealed[: len(plaintext) + length]
     if config.combined == "ccm":
         return head + AESCCM(key[3:], tag_length=length).encrypt(key[:3] + iv, plaintext, aad)
+    if config.combined == "chacha20-poly1305":
+        return head + ChaCha20Poly1305(key[4:]).encrypt(key[:4] + iv, plaintext, aad)
     if config.combined == "gmac":
         return head + plaintext + AESGCM(key[4:]).encrypt(key[:4] + iv, b"", aad + iv + plaintext)
     body = plaintext
@@ -130,6 +137,10 @@ def unseal(config, sequence, packet):
         # RFC 3610 section 2.3: flags, nonce, counter; L is 4.
         counter = b"\3" + key[:3] + iv + b"\0\0\0\1"
         plaintext = _crypt(Cipher(algorithms.AES(key[3:]), modes.CTR(counter)).decryptor(), body)
+    elif config.combined == "chacha20-poly1305":
+        # RFC 8439 section 2.8: block 0 makes the Poly1305 key.
+        counter = b"\1\0\0\0" + key[:4] + iv
+        plaintext = _crypt(Cipher(algorithms.ChaCha20(key[4:], counter), None).decryptor(), body)
     elif config.cipher in (None, "null"):
         plaintext = body
     else:

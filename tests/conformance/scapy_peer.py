@@ -11,13 +11,14 @@ import gipsec
 import reference
 
 CRYPT = {"null": "NULL", "des": "DES", "3des": "3DES", "aes-cbc": "AES-CBC", "aes-ctr": "AES-CTR"}
-COMBINED = {"gcm": "AES-GCM", "ccm": "AES-CCM", "gmac": "AES-NULL-GMAC"}
+COMBINED = {"gcm": "AES-GCM", "ccm": "AES-CCM", "gmac": "AES-NULL-GMAC", "chacha20-poly1305": "CHACHA20-POLY1305"}
 AUTH = {
     "md5": "HMAC-MD5-96",
     "sha1": "HMAC-SHA1-96",
     "sha256": "SHA2-256-128",
     "sha384": "SHA2-384-192",
     "sha512": "SHA2-512-256",
+    "cmac": "AES-CMAC-96",
 }
 # scapy's own algorithm with another length of ICV.
 for _name, _usual, _bits in [("md5", "HMAC-MD5-96", 128), ("sha1", "HMAC-SHA1-96", 160), ("sha256", "SHA2-256-128", 96)]:

@@ -22,7 +22,7 @@ SEED = int(os.environ.get("GIPSEC_SEED") or random.SystemRandom().randrange(2**3
 V4, V6 = ("192.0.2.1", "198.51.100.7"), ("2001:db8::1", "2001:db8:ffff::7")
 INNER_V4, INNER_V6 = ("10.1.2.3", "10.200.0.9"), ("fd00::3", "fd00:1::9")
 
-AUTH_KEYS = {"none": 0, "md5": 16, "sha1": 20, "xcbc": 16, "sha256": 32, "sha384": 48, "sha512": 64}
+AUTH_KEYS = {"none": 0, "md5": 16, "sha1": 20, "xcbc": 16, "sha256": 32, "sha384": 48, "sha512": 64, "cmac": 16}
 CIPHER_KEYS = {
     "null": ("null", 0),
     "des": ("des", 8),
@@ -57,6 +57,7 @@ def esp_transforms():
             yield f"aes{bits}-gcm-{icv}", dict(combined="gcm", combined_key=4 + bits // 8, icv_bits=icv)
             yield f"aes{bits}-ccm-{icv}", dict(combined="ccm", combined_key=3 + bits // 8, icv_bits=icv)
         yield f"aes{bits}-gmac", dict(combined="gmac", combined_key=4 + bits // 8)
+    yield "chacha20-poly1305", dict(combined="chacha20-poly1305", combined_key=36)
 
 
 def ah_transforms():

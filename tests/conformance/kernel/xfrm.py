@@ -4,8 +4,7 @@ import ipaddress
 
 import gipsec
 
-# A transform that traffic.py names is put to the kernel as soon as its algorithms are here; cmac and chacha20-poly1305
-# wait for that. IPComp waits too: `proto comp spi CPI ... comp deflate`, a state and a template inside ESP's.
+# A transform that traffic.py names is put to the kernel as soon as its algorithms are here.
 AUTHS = {
     "md5": ("hmac(md5)", 96),
     "sha1": ("hmac(sha1)", 96),

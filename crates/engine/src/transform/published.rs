@@ -1,13 +1,11 @@
 //! Vectors of NIST's validation programs and of the Wycheproof project, through what an SA runs. AES-GCM, and every
 //! backend of the kernels: `crates/kernels/tests/published.rs`.
-//!
-//! Wycheproof's `AesCmac` and `ChaCha20Poly1305` wait until the engine has them: a line in `integrity` and in `wycheproof_ccm`.
 
 #[path = "../../../kernels/tests/support/response.rs"]
 mod response;
 
 use ::cipher::inout::InOutBuf;
-use wycheproof::{aead as sealed, mac};
+use wycheproof::{aead, mac};
 
 use self::response::{Tally, directory, records};
 use super::{
@@ -107,16 +105,18 @@ fn rfc_hmac() {
 }
 
 #[test]
-fn wycheproof_hmac() {
+fn wycheproof_macs() {
     let mut tally = Tally::default();
     for (name, kind, set, counted) in [
         ("sha1", Integrity::HmacSha1, mac::TestName::HmacSha1, false),
         ("sha256", Integrity::HmacSha256, mac::TestName::HmacSha256, false),
         ("sha384", Integrity::HmacSha384, mac::TestName::HmacSha384, true),
         ("sha512", Integrity::HmacSha512, mac::TestName::HmacSha512, true),
+        ("cmac", Integrity::AesCmac, mac::TestName::AesCmac, true),
     ] {
         for group in mac::TestSet::load(set).unwrap().test_groups {
-            for test in group.tests {
+            // An SA's CMAC has keys of 128 bits alone.
+            for test in group.tests.into_iter().filter(|test| name != "cmac" || test.key.len() == 16) {
                 let computed = tag(kind, &test.key, &test.msg);
                 let right = computed[..test.tag.len()] == test.tag[..];
                 assert_eq!(right, !test.result.must_fail(), "Wycheproof {name} {}", test.tc_id);
@@ -129,29 +129,30 @@ fn wycheproof_hmac() {
     tally.report("Wycheproof");
 }
 
-/// One AES-CCM vector; without a plaintext the tag is wrong. The nonce has the 11 bytes of ESP.
-fn check_ccm(
-    key: &[u8],
-    nonce: &[u8],
-    aad: &[u8],
-    plaintext: Option<&[u8]>,
-    ciphertext: &[u8],
-    tag: &[u8],
-    name: &str,
-) {
-    let (salt, iv) = nonce.split_at(3);
-    let key = AeadKey::ccm(&[salt, key].concat(), tag.len()).unwrap();
-    let mut body = ciphertext.to_vec();
-    let result = key.open(iv, aad, tag, InOutBuf::from(&mut body[..]));
-    let Some(plaintext) = plaintext else {
-        assert!(result.is_err(), "{name}");
-        return;
-    };
-    assert_eq!(result, Ok(()), "{name}");
-    assert_eq!(body, plaintext, "{name}");
-    let mut icv = vec![0; tag.len()];
-    key.seal(iv, aad, &mut body, &mut icv);
-    assert_eq!((&body[..], &icv[..]), (ciphertext, tag), "{name}");
+/// One vector of a combined mode; without a plaintext the tag is wrong.
+struct Sealed<'a> {
+    key: &'a AeadKey,
+    iv: &'a [u8],
+    aad: &'a [u8],
+    plaintext: Option<&'a [u8]>,
+    ciphertext: &'a [u8],
+    tag: &'a [u8],
+}
+
+impl Sealed<'_> {
+    fn check(&self, name: &str) {
+        let mut body = self.ciphertext.to_vec();
+        let result = self.key.open(self.iv, self.aad, self.tag, InOutBuf::from(&mut body[..]));
+        let Some(plaintext) = self.plaintext else {
+            assert!(result.is_err(), "{name}");
+            return;
+        };
+        assert_eq!(result, Ok(()), "{name}");
+        assert_eq!(body, plaintext, "{name}");
+        let mut icv = vec![0; self.tag.len()];
+        self.key.seal(self.iv, self.aad, &mut body, &mut icv);
+        assert_eq!((&body[..], &icv[..]), (self.ciphertext, self.tag), "{name}");
+    }
 }
 
 #[test]
@@ -166,7 +167,9 @@ fn nist_ccm() {
             let [key, nonce, plaintext, sealed] = ["KEY", "NONCE", "PAYLOAD", "CT"].map(|name| record.bytes(name));
             let aad = &record.bytes("ADATA")[..record.number("ALEN")];
             let (ciphertext, tag) = sealed.split_at(plaintext.len());
-            check_ccm(&key, &nonce, aad, Some(&plaintext), ciphertext, tag, record.text("COUNT"));
+            let (salt, iv) = nonce.split_at(3);
+            let key = &AeadKey::ccm(&[salt, &key].concat(), tag.len()).unwrap();
+            Sealed { key, iv, aad, plaintext: Some(&plaintext), ciphertext, tag }.check(record.text("COUNT"));
             tally.add(format!("aes{bits}-ccm-{}", tag.len() * 8));
         }
     }
@@ -174,16 +177,29 @@ fn nist_ccm() {
 }
 
 #[test]
-fn wycheproof_ccm() {
+fn wycheproof_combined_modes() {
     let mut tally = Tally::default();
-    for group in sealed::TestSet::load(sealed::TestName::AesCcm).unwrap().test_groups {
-        for test in group.tests {
-            if test.nonce.len() != 11 || ![8, 12, 16].contains(&test.tag.len()) {
-                continue;
+    for (set, nonce_len, salt_len) in [(aead::TestName::AesCcm, 11, 3), (aead::TestName::ChaCha20Poly1305, 12, 4)] {
+        for group in aead::TestSet::load(set).unwrap().test_groups {
+            for test in group.tests {
+                if test.nonce.len() != nonce_len {
+                    continue;
+                }
+                let (salt, iv) = test.nonce.split_at(salt_len);
+                let (key, icv) = ([salt, &test.key].concat(), test.tag.len());
+                let (name, key) = match set {
+                    aead::TestName::AesCcm => {
+                        (format!("aes{}-ccm-{}", test.key.len() * 8, icv * 8), AeadKey::ccm(&key, icv))
+                    }
+                    _ => ("chacha20-poly1305".to_owned(), AeadKey::chacha20_poly1305(&key)),
+                };
+                // ESP has no other lengths of tags.
+                let Some(key) = &key else { continue };
+                let plaintext = (!test.result.must_fail()).then_some(&test.pt[..]);
+                Sealed { key, iv, aad: &test.aad, plaintext, ciphertext: &test.ct, tag: &test.tag }
+                    .check(&format!("Wycheproof {name} {}", test.tc_id));
+                tally.add(name);
             }
-            let plaintext = (!test.result.must_fail()).then_some(&test.pt[..]);
-            check_ccm(&test.key, &test.nonce, &test.aad, plaintext, &test.ct, &test.tag, &test.tc_id.to_string());
-            tally.add(format!("aes{}-ccm-{}", test.key.len() * 8, test.tag.len() * 8));
         }
     }
     tally.report("Wycheproof");
