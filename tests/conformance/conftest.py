@@ -7,6 +7,7 @@ import pytest
 
 import gipsec
 import traffic
+from kernel import guest
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,19 @@ def accelerator():
 
 def pytest_report_header():
     return f"libgipsec: {gipsec.LIBRARY}; repeat this run with GIPSEC_SEED={traffic.SEED}"
+
+
+@pytest.fixture(scope="session")
+def kernel(request):
+    """A Linux kernel with the SAs of every case that is going to run: one boot for all."""
+    items = [item for item in request.session.items if "kernel" in getattr(item, "fixturenames", ())]
+    cases = dict.fromkeys(item.callspec.params["case"] for item in items)
+    try:
+        opened = guest.Guest([line for case in cases for line in case.lines()])
+    except guest.Unavailable as why:
+        pytest.skip(f"SKIPPED: no Linux kernel as a peer: {why}")
+    with opened:
+        yield opened
 
 
 results = []

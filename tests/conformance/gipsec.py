@@ -18,7 +18,8 @@ LIBRARY = os.environ.get(
 
 EXCLUSIVE, SHARED = 1, 2
 INBOUND, OUTBOUND = 0, 1
-ESP, AH = 50, 51
+ESP, AH, IPCOMP = 50, 51, 108
+COMPRESSION = {None: 0, "deflate": 1, "lzs": 2}
 AUTH = {None: 0, "none": 1, "md5": 2, "sha1": 3, "xcbc": 4, "sha256": 5, "sha384": 6, "sha512": 7, "cmac": 0}
 CIPHER = {None: 0, "null": 1, "des": 2, "3des": 3, "aes-cbc": 4, "aes-ctr": 5}
 COMBINED = {None: 0, "ccm": 1, "gcm": 2, "gmac": 3, "chacha20-poly1305": 0}
@@ -378,6 +379,8 @@ class Config:
     df_rule: int = 0
     ecn: bool = False
     iv: bytes = b""
+    compression: Optional[str] = None
+    cpi: int = 0
 
     def as_(self, direction):
         return replace(self, direction=direction)
@@ -415,52 +418,64 @@ class Accelerator:
         _check(_lib.g_ipsec_la_capabilities_get(byref(self.handle), 0, byref(out), None))
         return out
 
-    def add(self, config):
-        return Sa(self, config)
+    def add(self, config, *more):
+        """An SA, or a bundle of them."""
+        return Sa(self, config, *more)
+
+
+def _params(config, kept):
+    """g_ipsec_la_sa; `kept` takes what it points at."""
+
+    def pointer(data):
+        if not data:
+            return None
+        kept.append(ctypes.create_string_buffer(data, len(data)))
+        return ctypes.cast(kept[-1], c_void_p)
+
+    params = SaParams(spi=config.spi, proto=config.proto, cmn_flags=config.flags())
+    if config.direction == OUTBOUND:
+        outb = params.outb
+        outb.dscp, outb.df_bit_handle, outb.dscp_handle = config.dscp, config.df_rule, config.dscp_rule
+        outb.iv, outb.iv_len_bits = pointer(config.iv), len(config.iv) * 8
+    else:
+        params.inb.flags = INBOUND_PROPAGATE_ECN if config.ecn else 0
+        params.inb.anti_replay_window_size = config.window
+    crypto = params.crypto_params
+    crypto.auth_algo, crypto.cipher_algo = AUTH[config.auth], CIPHER[config.cipher]
+    crypto.comb_algo, crypto.icv_len_bits = COMBINED[config.combined], config.icv_bits % 256
+    crypto.auth_key, crypto.auth_key_len_bits = pointer(config.auth_key), len(config.auth_key) * 8
+    crypto.cipher_key, crypto.cipher_key_len_bits = pointer(config.cipher_key), len(config.cipher_key) * 8
+    crypto.comb_key, crypto.comb_key_len_bits = pointer(config.combined_key), len(config.combined_key) * 8
+    params.ipcomp_info.algo, params.ipcomp_info.cpi = COMPRESSION[config.compression], config.cpi
+    if config.udp:
+        params.nat_info.src_port, params.nat_info.dest_port = config.udp
+    if config.tunnel:
+        params.te_addr.src_ip = IpAddress.of(config.tunnel[0])
+        params.te_addr.dest_ip = IpAddress.of(config.tunnel[1])
+    return params
+
+
+def _options(config):
+    return SaOptions(
+        size=ctypes.sizeof(SaOptions),
+        auth_algo=EXTENDED_AUTH.get(config.auth, 0),
+        comb_algo=EXTENDED_COMBINED.get(config.combined, 0),
+    )
 
 
 class Sa:
     """An SA, deleted at the end of a `with` block."""
 
-    def __init__(self, accelerator, config):
+    def __init__(self, accelerator, config, *more):
         self.accelerator, self.config, self.handle = accelerator, config, SaHandle()
-        kept = []
-
-        def pointer(data):
-            if not data:
-                return None
-            kept.append(ctypes.create_string_buffer(data, len(data)))
-            return ctypes.cast(kept[-1], c_void_p)
-
-        params = SaParams(spi=config.spi, proto=config.proto, cmn_flags=config.flags())
-        if config.direction == OUTBOUND:
-            outb = params.outb
-            outb.dscp, outb.df_bit_handle, outb.dscp_handle = config.dscp, config.df_rule, config.dscp_rule
-            outb.iv, outb.iv_len_bits = pointer(config.iv), len(config.iv) * 8
-        else:
-            params.inb.flags = INBOUND_PROPAGATE_ECN if config.ecn else 0
-            params.inb.anti_replay_window_size = config.window
-        crypto = params.crypto_params
-        crypto.auth_algo, crypto.cipher_algo = AUTH[config.auth], CIPHER[config.cipher]
-        crypto.comb_algo, crypto.icv_len_bits = COMBINED[config.combined], config.icv_bits % 256
-        crypto.auth_key, crypto.auth_key_len_bits = pointer(config.auth_key), len(config.auth_key) * 8
-        crypto.cipher_key, crypto.cipher_key_len_bits = pointer(config.cipher_key), len(config.cipher_key) * 8
-        crypto.comb_key, crypto.comb_key_len_bits = pointer(config.combined_key), len(config.combined_key) * 8
-        if config.udp:
-            params.nat_info.src_port, params.nat_info.dest_port = config.udp
-        if config.tunnel:
-            params.te_addr.src_ip = IpAddress.of(config.tunnel[0])
-            params.te_addr.dest_ip = IpAddress.of(config.tunnel[1])
+        configs, kept = (config, *more), []
+        params = (SaParams * len(configs))(*[_params(entry, kept) for entry in configs])
+        options = (SaOptions * len(configs))(*[_options(entry) for entry in configs])
         out = SaAddOut()
-        arguments = SaAddIn(config.direction, 1, ctypes.pointer(params))
+        arguments = SaAddIn(config.direction, len(configs), params)
         handle, results = byref(accelerator.handle), (0, byref(out), RespArgs())
-        options = SaOptions(
-            size=ctypes.sizeof(SaOptions),
-            auth_algo=EXTENDED_AUTH.get(config.auth, 0),
-            comb_algo=EXTENDED_COMBINED.get(config.combined, 0),
-        )
-        if options.auth_algo or options.comb_algo:
-            _check(_lib.g_ipsec_la_ext_sa_add(handle, byref(arguments), byref(options), *results))
+        if any(entry.auth_algo or entry.comb_algo for entry in options):
+            _check(_lib.g_ipsec_la_ext_sa_add(handle, byref(arguments), options, *results))
         else:
             _check(_lib.g_ipsec_la_sa_add(handle, byref(arguments), *results))
         ctypes.memmove(byref(self.handle), byref(out.sa_handle), ctypes.sizeof(SaHandle))

@@ -37,6 +37,7 @@ FEATURES = {
     "padding of traffic flow, dummy packets": None,
     "outer header: DSCP, DF, ECN": None,
     "IPv4 options, IPv6 extension headers": None,
+    "IPComp with DEFLATE, alone and inside ESP": None,
     "byte for byte, IV given": None,
 }
 NO_FEATURE = {(TSHARK, "esn"): "tshark 4.0 has no ESN"}
@@ -54,8 +55,8 @@ runs every case and writes this page anew; it fails when a case fails.
 - **scapy** {scapy}: its own ESP and AH, both ways.
 - **tshark** {tshark}: decrypts and authenticates a capture of what the library made. Of AH it shows the fields, and does not
   check the ICV.
-- **Linux kernel** {kernel}: answers echo requests that the library protected; the library takes the answers. Each case also
-  sends a repeated and a forged packet each way, which the other end has to refuse.
+- **Linux kernel** {kernel}: answers echo requests that the library protected; the library takes the answers. Each case of ESP
+  and AH also sends a repeated and a forged packet each way, which the other end has to refuse.
 
 A number is of cases that passed; a case is several packets. – is where there is nothing to test.
 """

@@ -40,6 +40,10 @@ class Case:
     def __str__(self):
         return "/".join(filter(None, [self.name, self.shape, self.variant]))
 
+    def lines(self):
+        """What the kernel is told."""
+        return Plan(self).lines
+
 
 def cases():
     for name, fields in {**ESP, **AH}.items():
@@ -145,20 +149,6 @@ def check_answer(plan, packet, number, data):
     assert reference.checksum(pseudo + message) == 0
     assert struct.unpack("!HH", message[4:8]) == (7, number)
     assert message[8:] == data
-
-
-@pytest.fixture(scope="session")
-def kernel(request):
-    """The kernel, with the SAs of every case that is going to run."""
-    items = [item for item in request.session.items if "kernel" in getattr(item, "fixturenames", ())]
-    chosen = [item.callspec.params["case"] for item in items]
-    lines = [line for case in dict.fromkeys(chosen) for line in Plan(case).lines]
-    try:
-        opened = guest.Guest(lines)
-    except guest.Unavailable as why:
-        pytest.skip(f"SKIPPED: no Linux kernel as a peer: {why}")
-    with opened:
-        yield opened
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -23,6 +23,7 @@ route add local fd02::/16 dev lo
 """
 UDP_ENCAP, UDP_ENCAP_ESPINUDP = 100, 2
 IDLE_SECONDS = 60
+PART = 100
 
 
 def ip(arguments, text):
@@ -38,8 +39,17 @@ with open("/proc/sys/net/ipv6/conf/default/accept_dad", "w") as file:
     file.write("0")
 assert ip([], SETUP.strip()).returncode == 0
 with open(BATCH) as file:
-    # What the kernel says of each line that it refuses, and "Command failed -:LINE".
-    refused = ip(["-force"], file.read()).stderr
+    lines = file.read().splitlines()
+# What the kernel says of each line that it refuses. The first one ends `ip`; so the lines of its part go one by one.
+refused = ""
+for start in range(0, len(lines), PART):
+    part = lines[start : start + PART]
+    if ip([], "\n".join(part)).returncode == 0:
+        continue
+    for number, line in enumerate(part, start):
+        said = ip([], line).stderr.strip().splitlines()
+        if said and "File exists" not in said[0]:
+            refused += f"{number} {said[0]}\n"
 
 encapsulated = []
 for family in (socket.AF_INET, socket.AF_INET6):

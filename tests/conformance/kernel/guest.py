@@ -3,7 +3,6 @@
 import itertools
 import os
 import pathlib
-import re
 import signal
 import socket
 import struct
@@ -92,8 +91,7 @@ class Guest:
         text = ""
         while part := self.command(b"refused %d" % len(text))[0]:
             text += part
-        found = re.findall(r"((?:(?!Command failed).*\n)*)Command failed -:(\d+)\n", text)
-        return {batch[int(line) - 1]: said.strip() for said, line in found}
+        return {batch[int(number)]: said for number, said in (line.split(" ", 1) for line in text.splitlines())}
 
     def _request(self, command, number=0):
         payload = b"%d " % number + command

@@ -14,8 +14,9 @@ set -euo pipefail
 cache=${GIPSEC_UML_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gipsec/uml}
 linux=$cache/root/usr/bin/linux.uml
 packages="user-mode-linux kmod libkmod2 libzstd1"
-modules="xfrm_user esp4 ah4 ipcomp esp6 ah6 ipcomp6 authenc authencesn gcm ccm ctr cbc ecb chacha20poly1305 seqiv echainiv
-    deflate hmac cmac xcbc des_generic md5 sha512_generic ghash-generic chacha_generic poly1305_generic drbg jitterentropy_rng"
+modules="xfrm_user xfrm4_tunnel xfrm6_tunnel esp4 ah4 ipcomp esp6 ah6 ipcomp6 authenc authencesn gcm ccm ctr cbc ecb
+    chacha20poly1305 seqiv echainiv deflate hmac cmac xcbc des_generic md5 sha512_generic ghash-generic chacha_generic
+    poly1305_generic drbg jitterentropy_rng"
 
 cannot() { echo "$1"; exit 3; }
 
