@@ -46,6 +46,7 @@ fn main() {
             "src/types/packets.rs",
             "src/api/management.rs",
             "src/api/control.rs",
+            "src/api/sa.rs",
             "src/api/packets.rs",
         ],
         &text("src/header/contract.txt"),

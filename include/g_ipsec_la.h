@@ -987,6 +987,14 @@ int32_t g_ipsec_la_notification_hooks_register(struct g_ipsec_la_handle handle,
 int32_t g_ipsec_la_notifications_hook_deregister(struct g_ipsec_la_handle handle);
 
 /**
+ * Another name of g_ipsec_la_capabilities_get.
+ */
+int32_t g_ipsec_la_get_capabilities(struct g_ipsec_la_handle *handle,
+                                    enum g_ipsec_la_control_flags flags,
+                                    struct g_ipsec_cap_get_outargs *out,
+                                    struct g_ipsec_la_resp_args *resp);
+
+/**
  * Adds an SA, or a bundle, which belongs to the group that `handle` names. Of a bundle (`num_sas` 2 to 4), outbound
  * processing applies the first entry first, and inbound processing undoes the last one first: IPComp only as entry 0, UDP
  * encapsulation only in the last one, no protocol and SPI twice, and no tunnel that runs back where another one of them
@@ -1039,14 +1047,6 @@ int32_t g_ipsec_la_sa_get(struct g_ipsec_la_handle *handle,
                           enum g_ipsec_la_control_flags flags,
                           struct g_ipsec_la_sa_get_outargs *out,
                           struct g_ipsec_la_resp_args *resp);
-
-/**
- * Another name of g_ipsec_la_capabilities_get.
- */
-int32_t g_ipsec_la_get_capabilities(struct g_ipsec_la_handle *handle,
-                                    enum g_ipsec_la_control_flags flags,
-                                    struct g_ipsec_cap_get_outargs *out,
-                                    struct g_ipsec_la_resp_args *resp);
 
 /**
  * Another name of g_ipsec_la_sa_mod.

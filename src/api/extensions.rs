@@ -1,15 +1,15 @@
 //! What the document promises and gives no field (R35).
 
-use std::{ffi::c_char, ptr};
+use std::{ffi::c_char, ptr, sync::Arc};
 
 use gipsec_accelerator::{
-    Client, Error, Soft,
+    Client, Entry, Error, SaEntry, Soft,
     engine::{Combined, Direction, DropReason, FlowPadding, Integrity, Intervals, PacketError},
 };
 
 use crate::{
     answer::answered,
-    api::control::add,
+    api::sa::{add, group_and_sa},
     convert::{self, Options},
     guard::{guarded, last_error},
     packet_call::{Jobs, PacketCall},
@@ -281,9 +281,8 @@ pub unsafe extern "C" fn g_ipsec_la_ext_sa_drops_get(
 ) -> i32 {
     guarded(|| {
         // SAFETY: the header's contract.
-        let (handle, sa) = unsafe { (required(handle)?, required(sa_handle)?) };
-        let group = registry().group(handle.client()?, handle.group()?)?;
-        let reading = group.read_sa(convert::direction(dir)?, sa.sa()?)?;
+        let (group, sa) = unsafe { group_and_sa(handle, sa_handle) }?;
+        let reading = group.read_sa(convert::direction(dir)?, sa)?;
         let entry = reading.entries.get(entry as usize).ok_or(Error::NotFound("the SA has no such entry"))?;
         if max_counts > 0 {
             not_null(counts)?;
@@ -294,6 +293,16 @@ pub unsafe extern "C" fn g_ipsec_la_ext_sa_drops_get(
         }
         Ok(i32::try_from(entry.drops.len()).unwrap_or(i32::MAX))
     })
+}
+
+/// An outbound SA.
+///
+/// # Safety
+/// The header's contract.
+unsafe fn outbound(handle: *const Handle, sa: *const SaHandle) -> Result<Arc<Entry<SaEntry>>, Error> {
+    // SAFETY: this function's contract.
+    let (handle, sa) = unsafe { (required(handle)?, required(sa)?) };
+    registry().sa(handle.client()?, handle.group()?, sa.sa()?, Direction::Outbound)
 }
 
 /// Makes a dummy packet (RFC 4303 section 2.6), which the receiver drops without an error: as long as one that carries a
@@ -309,8 +318,7 @@ pub unsafe extern "C" fn g_ipsec_la_ext_dummy_packet(
 ) -> i32 {
     guarded(|| {
         // SAFETY: the header's contract.
-        let (handle, sa) = unsafe { (required(handle)?, required(sa_handle)?) };
-        let sa = registry().sa(handle.client()?, handle.group()?, sa.sa()?, Direction::Outbound)?;
+        let sa = unsafe { outbound(handle, sa_handle) }?;
         // SAFETY: the same.
         unsafe { produce(out_data, num_sg_elem, |output| sa.make_dummy(length as usize, output)) }??;
         Ok(0)
@@ -328,8 +336,7 @@ pub unsafe extern "C" fn g_ipsec_la_ext_inner_mtu(
 ) -> i32 {
     guarded(|| {
         // SAFETY: the header's contract.
-        let (handle, sa) = unsafe { (required(handle)?, required(sa_handle)?) };
-        let sa = registry().sa(handle.client()?, handle.group()?, sa.sa()?, Direction::Outbound)?;
+        let sa = unsafe { outbound(handle, sa_handle) }?;
         let inner = sa.largest_inner(outer_mtu as usize)?.ok_or(PacketError::NoRoom)?;
         Ok(i32::try_from(inner).unwrap_or(i32::MAX))
     })

@@ -5,3 +5,4 @@ pub mod control;
 pub mod extensions;
 pub mod management;
 pub mod packets;
+pub mod sa;
