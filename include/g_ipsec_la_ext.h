@@ -191,8 +191,8 @@ int32_t g_ipsec_la_ext_sa_drops_get(g_ipsec_la_handle *handle,
 
 /**
  * Makes a dummy packet (RFC 4303 section 2.6), which the receiver drops without an error: as long as one that carries a
- * packet of `length` bytes, 20 to 65,535. It takes a sequence number. `out_data` is as for g_ipsec_la_packet_encap.
- * -EINVAL: the SA, and every entry of a bundle, is something else than outbound ESP in tunnel mode.
+ * packet of `length` bytes, 20 to 65,535; of a bundle, in its first entry that is ESP in tunnel mode. It takes a sequence
+ * number. `out_data` is as for g_ipsec_la_packet_encap. -EINVAL: there is no outbound ESP in tunnel mode.
  */
 int32_t g_ipsec_la_ext_dummy_packet(g_ipsec_la_handle *handle,
                                     g_ipsec_la_sa_handle *sa_handle,

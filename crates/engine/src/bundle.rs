@@ -4,7 +4,10 @@
 use arrayvec::ArrayVec;
 use gipsec_wire::{MAX_PACKET, ip};
 
-use crate::{Buffers, Events, PacketError, SaError, Verdict, batch::MAX_BATCH, outbound::Payload, sa::Stage, scratch};
+use crate::{
+    Buffers, Events, Inbound, MAX_ENTRIES, PacketError, SaError, Verdict, batch::MAX_BATCH, outbound::Payload,
+    sa::Stage, scratch,
+};
 
 /// Bytes of spare buffer that packets share; a single one may need more.
 const MAX_SPARE: usize = 512 * 1024;
@@ -60,6 +63,8 @@ fn walk(
     verdicts: &mut [Verdict],
 ) -> Events {
     let [first, middle @ .., last] = stages else { return Events::default() };
+    let mut accepted = Accepted::new();
+    accepted.note(first, packets.iter().map(Buffers::input));
     let mut step: ArrayVec<Buffers<'_>, MAX_BATCH> = packets
         .iter()
         .zip(regions.iter_mut())
@@ -68,6 +73,7 @@ fn walk(
     let mut events = first.process(payload, &mut step, verdicts);
     drop(step);
     for stage in middle {
+        accepted.note(stage, regions.iter().zip(&*verdicts).map(|(region, verdict)| packet_in(region, *verdict)));
         let within = regions.iter_mut().zip(&*verdicts).map(|(region, verdict)| {
             let capacity = region.len();
             (*verdict, Buffers::InPlace { buffer: region, length: verdict.unwrap_or(0), capacity })
@@ -76,12 +82,43 @@ fn walk(
         verdicts.copy_from_slice(&results);
     }
     let back = packets.iter_mut().zip(regions.iter()).zip(&*verdicts).map(|((packet, region), verdict)| {
-        let input = &region[..verdict.unwrap_or(0).min(region.len())];
-        (*verdict, Buffers::Apart { input, output: packet.room() })
+        (*verdict, Buffers::Apart { input: packet_in(region, *verdict), output: packet.room() })
     });
     let results = go_on(last, back, &mut events);
     verdicts.copy_from_slice(&results);
+    accepted.forget_what_found_no_room(verdicts);
     events
+}
+
+/// What a stage left in a region.
+fn packet_in(region: &[u8], verdict: Verdict) -> &[u8] {
+    region.get(..verdict.unwrap_or(0)).unwrap_or(region)
+}
+
+/// The sequence numbers that inbound stages accept, so that a packet that finds no room at last may come again.
+struct Accepted<'a>(ArrayVec<(&'a Inbound, Numbers), MAX_ENTRIES>);
+
+/// The number of each packet, where it has one.
+type Numbers = ArrayVec<Option<u64>, MAX_BATCH>;
+
+impl<'a> Accepted<'a> {
+    fn new() -> Self {
+        Self(ArrayVec::new())
+    }
+
+    /// Notes the numbers of packets that a stage is about to see.
+    fn note<'p>(&mut self, stage: &'a Stage, packets: impl Iterator<Item = &'p [u8]>) {
+        if let Stage::Inbound(sa) = stage {
+            self.0.push((sa, packets.map(|packet| sa.number(packet)).collect()));
+        }
+    }
+
+    fn forget_what_found_no_room(self, verdicts: &[Verdict]) {
+        for (sa, numbers) in self.0 {
+            let no_room = verdicts.iter().zip(numbers).filter(|(verdict, _)| **verdict == Err(PacketError::NoRoom));
+            no_room.filter_map(|(_, number)| number).for_each(|number| sa.forget(number));
+        }
+    }
 }
 
 /// Has those packets processed that are still on their way: neither refused nor, as dummies, dropped.

@@ -31,7 +31,10 @@ pub struct Inbound {
     /// The protocol number in front of ESP or AH, unless they are in UDP.
     protocol: u8,
     wrapping: Option<Wrapping>,
+    /// What packets in UDP had for a source address before a NAT changed it.
     peer_original: Option<nat::Original>,
+    /// The same, where checksums are to be corrected here.
+    corrects: Option<nat::Original>,
     route: Routing,
     limits: Limits,
     replay: Replay,
@@ -77,11 +80,13 @@ impl Inbound {
         };
         let transform = Transform::new(&attributes, keys)?;
         let (protocol, wrapping) = wrapping(&attributes, &transform);
+        let peer_original = rules.peer_original.filter(|_| attributes.mode == Mode::Transport).map(nat::Original::new);
         Ok(Self {
             transform,
             protocol,
             wrapping,
-            peer_original: rules.peer_original.filter(|_| attributes.mode == Mode::Transport).map(nat::Original::new),
+            peer_original,
+            corrects: peer_original,
             route: Routing::new(protocol, attributes.mode, attributes.udp),
             limits: Limits::new(attributes.lifetime, attributes.notify, attributes.intervals),
             replay: Replay::new(rules.replay_window, attributes.extended_sequence),
@@ -89,6 +94,32 @@ impl Inbound {
             counters: Counters::default(),
             attributes,
         })
+    }
+
+    /// Leaves the correction of checksums to another entry of the bundle, which packets meet later.
+    pub(crate) fn take_correction(&mut self) -> Option<nat::Original> {
+        self.corrects.take()
+    }
+
+    /// Takes it over.
+    pub(crate) fn correct_for(&mut self, original: nat::Original) {
+        self.corrects = Some(original);
+    }
+
+    /// The sequence number of a packet, if it is one for this SA.
+    pub(crate) fn number(&self, input: &[u8]) -> Option<u64> {
+        let located = self.locate(&self.route.load(), input).ok()?;
+        let ipsec = &input[located.ipsec];
+        let low = match self.attributes.protocol {
+            Protocol::Esp => esp::Header::parse(ipsec).ok()?.sequence,
+            Protocol::Ah => gipsec_wire::ah::Header::parse(ipsec).ok()?.sequence,
+        };
+        Some(self.replay.number(low))
+    }
+
+    /// Lets an authentic packet come again, which found no room later in its bundle.
+    pub(crate) fn forget(&self, sequence: u64) {
+        self.replay.forget(sequence);
     }
 
     /// Decapsulates `packets` in order; `verdicts`, as many, say what became of each. Returns what is worth telling.
@@ -237,7 +268,7 @@ impl Inbound {
                     return Ok((0, 0));
                 }
                 output[..kept].copy_from_slice(&input[..kept]);
-                Ok(located.front.deliver(kept, content, self.peer_original, output))
+                Ok(located.front.deliver(kept, content, self.corrects, output))
             }
             Buffers::InPlace { buffer, .. } if kept + body_len <= capacity => {
                 let body_start = located.ipsec.start + esp::HEADER + self.transform.iv.len();
@@ -248,7 +279,7 @@ impl Inbound {
                     return Ok((0, 0));
                 }
                 buffer.copy_within(body_start..body_start + content.len, kept);
-                Ok(located.front.deliver(kept, content, self.peer_original, buffer))
+                Ok(located.front.deliver(kept, content, self.corrects, buffer))
             }
             // What is decrypted may not fit although the payload does: nothing is written before that is known.
             _ => scratch::with(body_len, |plaintext| {
@@ -260,13 +291,13 @@ impl Inbound {
                 }
                 let output = packet.take_headers(kept);
                 output[kept..kept + content.len].copy_from_slice(&plaintext[..content.len]);
-                Ok(located.front.deliver(kept, content, self.peer_original, output))
+                Ok(located.front.deliver(kept, content, self.corrects, output))
             }),
         }
     }
 
     /// Examines an authentic plaintext and moves the window, also for a packet that is refused after all: it was
-    /// authentic, and need not come again. One that has no room may. Wipes the plaintext of a packet that is refused.
+    /// authentic, and need not come again. Wipes the plaintext of a packet that is refused.
     #[inline]
     fn accept(
         &self,
@@ -293,11 +324,13 @@ impl Inbound {
         content
     }
 
-    /// Moves the window for an authentic packet, unless it may come again.
+    /// Moves the window for an authentic packet, unless it may come again: when what refused it is not authentic, or not
+    /// the packet's fault.
     #[inline]
     fn mark_seen(&self, sequence: u64, content: Result<Content, PacketError>) -> Result<Content, PacketError> {
-        if !matches!(content, Err(PacketError::NoRoom)) {
-            self.replay.accept(sequence)?;
+        match content {
+            Err(PacketError::NoRoom | PacketError::Congestion | PacketError::Malformed(Malformed::BadWrapping)) => {}
+            _ => self.replay.accept(sequence)?,
         }
         content
     }

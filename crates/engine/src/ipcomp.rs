@@ -18,6 +18,7 @@ use crate::{
     content::{Content, Delivered, Front},
     counters::Counters,
     lifetime::Limits,
+    nat,
     route::{Route, Routing},
     scratch, tunnel,
 };
@@ -30,6 +31,8 @@ pub(crate) struct IpComp {
     parameters: Compression,
     route: Routing,
     limits: Limits,
+    /// The address behind a NAT that checksums inside were computed with.
+    corrects: Option<nat::Original>,
     /// Of outer IPv4 headers.
     identification: AtomicU16,
     counters: Counters,
@@ -58,10 +61,16 @@ impl IpComp {
         Ok(Self {
             route: Routing::new(protocol::IPCOMP, parameters.mode, None),
             limits: Limits::new(parameters.lifetime, notify, Intervals::default()),
+            corrects: None,
             identification: AtomicU16::new(0),
             counters: Counters::default(),
             parameters,
         })
+    }
+
+    /// Takes over the correction of checksums from an entry that packets meet before.
+    pub(crate) fn correct_for(&mut self, original: nat::Original) {
+        self.corrects = Some(original);
     }
 
     /// Compresses or decompresses `packets` in order; `verdicts`, as many, say what became of each.
@@ -151,24 +160,13 @@ impl IpComp {
         let room = room.min(payload_len - ipcomp::HEADER - 1);
         let algorithm = self.parameters.algorithm;
         let body = plain.front + ipcomp::HEADER;
-        let compressed_len = match packet {
-            Buffers::Apart { input, output } => {
-                let compressed = compress(algorithm, &input[plain.start..end], &mut output[body..body + room]);
-                if compressed.is_none() {
-                    output[body..body + room].fill(0);
-                }
-                let compressed_len = compressed?;
-                if plain.protocol_at.is_some() {
-                    output[..plain.start].copy_from_slice(&input[..plain.start]);
-                }
-                compressed_len
-            }
-            Buffers::InPlace { buffer, .. } => scratch::with(room, |spare| {
-                let compressed_len = compress(algorithm, &buffer[plain.start..end], spare)?;
-                buffer[body..body + compressed_len].copy_from_slice(&spare[..compressed_len]);
-                Some(compressed_len)
-            })?,
-        };
+        // By way of a spare buffer: what does not shrink, and then does not fit, leaves the output as it was.
+        let compressed_len = scratch::with(room, |spare| {
+            let compressed_len = compress(algorithm, &packet.input()[plain.start..end], spare)?;
+            let output = packet.take_headers(if plain.protocol_at.is_some() { plain.start } else { 0 });
+            output[body..body + compressed_len].copy_from_slice(&spare[..compressed_len]);
+            Some(compressed_len)
+        })?;
         let header = ipcomp::Header { next_header: plain.next_header, cpi: self.parameters.cpi.get() };
         header.write(packet.room()[plain.front..].first_chunk_mut()?);
         Some(compressed_len)
@@ -199,7 +197,7 @@ impl IpComp {
                 front: kept,
             };
             place(&moved, content.len, packet)?;
-            return Ok(front.deliver(kept, content, None, packet.room()));
+            return Ok(front.deliver(kept, content, self.corrects, packet.room()));
         }
         let head = ipcomp::Header::parse(&input[payload.clone()])?;
         if head.cpi != self.parameters.cpi.get() {
@@ -215,19 +213,13 @@ impl IpComp {
             })?;
             Content::examine(route.mode, rules.propagate_ecn, &header, &output[..length], head.next_header)
         };
-        match packet {
-            Buffers::Apart { input, output } => {
-                let body = &mut output[kept..kept + room];
-                let content = expand(&input[compressed], body).inspect_err(|_| body.fill(0))?;
-                output[..kept].copy_from_slice(&input[..kept]);
-                Ok(front.deliver(kept, content, None, output))
-            }
-            Buffers::InPlace { buffer, .. } => scratch::with(room, |spare| {
-                let content = expand(&buffer[compressed], spare)?;
-                buffer[kept..kept + content.len].copy_from_slice(&spare[..content.len]);
-                Ok(front.deliver(kept, content, None, buffer))
-            }),
-        }
+        // By way of a spare buffer: what cannot be delivered leaves the output as it was.
+        scratch::with(room, |spare| {
+            let content = expand(&packet.input()[compressed], spare)?;
+            let output = packet.take_headers(kept);
+            output[kept..kept + content.len].copy_from_slice(&spare[..content.len]);
+            Ok(front.deliver(kept, content, self.corrects, output))
+        })
     }
 
     /// The longest packet that leaves with at most `limit` bytes, whether it shrinks or not.

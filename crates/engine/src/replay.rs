@@ -62,9 +62,7 @@ impl Replay {
     /// Before the ICV: the whole sequence number of a packet that shows `low`, unless it is late or was seen.
     #[inline]
     pub(crate) fn check(&self, low: u32) -> Result<u64, PacketError> {
-        let top = self.top.load(Relaxed);
-        let size = self.size.load(Relaxed);
-        let sequence = if self.extended { infer(top, size, low) } else { u64::from(low) };
+        let (sequence, top, size) = self.infer(low);
         if size == 0 {
             return Ok(sequence);
         }
@@ -113,6 +111,30 @@ impl Replay {
             self.top.fetch_max(sequence, Relaxed);
         }
         Ok(())
+    }
+
+    /// The whole sequence number of a packet that shows `low`, and what it follows from: the highest one, and the size of
+    /// the window.
+    #[inline]
+    fn infer(&self, low: u32) -> (u64, u64, u32) {
+        let top = self.top.load(Relaxed);
+        let size = self.size.load(Relaxed);
+        let sequence = if self.extended { infer(top, size, low) } else { u64::from(low) };
+        (sequence, top, size)
+    }
+
+    /// The whole sequence number of a packet that shows `low`.
+    pub(crate) fn number(&self, low: u32) -> u64 {
+        self.infer(low).0
+    }
+
+    /// Lets a packet that was marked as seen come again.
+    pub(crate) fn forget(&self, sequence: u64) {
+        if self.size.load(Relaxed) != 0 {
+            let (word, lap, bit) = self.place(sequence);
+            let forgotten = |found: u64| (found >> 32 == lap).then_some(found & !bit);
+            let _ = word.fetch_update(Relaxed, Relaxed, forgotten);
+        }
     }
 
     /// Starts over at `top`; bit *i* of `seen` says that `top - i` was seen (R31). Older numbers count as seen, also in a
@@ -221,6 +243,23 @@ mod tests {
             self.top = self.top.max(sequence);
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_forgotten_packet_may_come_again_once() {
+        let window = Replay::new(Some(64), true);
+        for low in [5, 6, 7] {
+            take(&window, low).unwrap();
+        }
+        window.forget(window.number(6));
+        assert_eq!(take(&window, 6), Ok(6));
+        assert_eq!(take(&window, 6), Err(PacketError::Replayed));
+        assert_eq!(take(&window, 5), Err(PacketError::Replayed));
+        // What the window has left behind stays there.
+        take(&window, 7000).unwrap();
+        window.forget(5);
+        assert_eq!(take(&window, 7000), Err(PacketError::Replayed));
+        Replay::new(None, false).forget(5);
     }
 
     fn take(window: &Replay, low: u32) -> Result<u64, PacketError> {

@@ -141,6 +141,7 @@ impl Sa {
         let mut stages = entries.into_iter().map(Stage::new).collect::<Result<Vec<_>, _>>()?;
         if direction == Direction::Inbound {
             stages.reverse();
+            hand_on_correction(&mut stages);
         }
         Ok(Self { direction, stages: stages.into() })
     }
@@ -160,10 +161,10 @@ impl Sa {
         }
     }
 
-    /// Makes a packet that the receiver drops without a word (RFC 4303 section 2.6), as long as one that carries `len`
-    /// bytes. Errors: no entry is outbound ESP in tunnel mode, or `len` is no length of a packet.
+    /// Makes a packet that the receiver drops without a word (RFC 4303 section 2.6), as long as one with a packet of `len`
+    /// bytes in it: of a bundle, in the first entry that is ESP in tunnel mode. Errors: no entry is outbound ESP in tunnel mode, or `len` is no length of a packet.
     pub fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<(Verdict, Events), SaError> {
-        let stages = match self.stages.iter().rposition(Stage::makes_dummies) {
+        let stages = match self.stages.iter().position(Stage::makes_dummies) {
             Some(first) => &self.stages[first..],
             None => return Err(SaError::Invalid("dummy packets are made by outbound ESP in tunnel mode")),
         };
@@ -242,6 +243,22 @@ impl Sa {
         if let Some(first) = self.stages.first() {
             first.refuse(error);
         }
+    }
+}
+
+/// Behind a NAT, the innermost entry corrects the checksums of what it delivers (RFC 3948 section 3.1.2): to those before
+/// it they are compressed, or encrypted. What comes out of a tunnel was no part of the packet that the NAT changed.
+fn hand_on_correction(stages: &mut [Stage]) {
+    let all_transport = stages.iter().all(|stage| stage.read().parameters.mode() == Mode::Transport);
+    let [outermost @ .., innermost] = stages else { return };
+    let original = outermost.iter_mut().find_map(|stage| match stage {
+        Stage::Inbound(sa) => sa.take_correction(),
+        _ => None,
+    });
+    match (original.filter(|_| all_transport), innermost) {
+        (Some(original), Stage::Inbound(sa)) => sa.correct_for(original),
+        (Some(original), Stage::IpComp(sa)) => sa.correct_for(original),
+        _ => {}
     }
 }
 

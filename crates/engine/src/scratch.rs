@@ -1,22 +1,50 @@
-//! A thread's spare buffer, for the rare packet whose plaintext does not fit its output before the padding is cut off.
+//! A thread's spare buffers: for packets between the entries of a bundle, for what has to be looked at before it may be
+//! written, for the rare packet whose plaintext does not fit its output before the padding is cut off.
 
 use std::cell::RefCell;
 
+use arrayvec::ArrayVec;
 use zeroize::Zeroize;
 
+/// How many may be in use at a time without another one being allocated: a bundle's, and that of an entry of it.
+const DEPTH: usize = 2;
+
 thread_local! {
-    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// All of them zero.
+    static SPARE: RefCell<ArrayVec<Vec<u8>, DEPTH>> = const { RefCell::new(ArrayVec::new_const()) };
 }
 
 /// Calls `work` with `length` bytes of this thread's own, zero before and wiped after.
 pub(crate) fn with<R>(length: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
-    let spare = SPARE.try_with(|spare| spare.try_borrow_mut().map(|mut spare| std::mem::take(&mut *spare)));
+    let spare = SPARE.try_with(|spare| spare.try_borrow_mut().map(|mut spare| spare.pop()));
     // A thread that is ending has none.
-    let mut spare = spare.ok().and_then(Result::ok).unwrap_or_default();
-    spare.clear();
-    spare.resize(length, 0);
-    let result = work(&mut spare);
-    spare.as_mut_slice().zeroize();
-    let _ = SPARE.try_with(|kept| kept.try_borrow_mut().map(|mut kept| *kept = spare));
+    let mut spare = spare.ok().and_then(Result::ok).flatten().unwrap_or_default();
+    if spare.len() < length {
+        // Nothing of what it held is left behind: it is zero.
+        spare.resize(length, 0);
+    }
+    let result = work(&mut spare[..length]);
+    spare[..length].zeroize();
+    let _ = SPARE.try_with(|kept| kept.try_borrow_mut().map(|mut kept| kept.try_push(spare)));
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with;
+
+    #[test]
+    fn a_spare_buffer_is_zero_whatever_was_in_it() {
+        for (outer, inner) in [(100, 50), (50, 3000), (3000, 0), (10, 3000)] {
+            with(outer, |spare| {
+                assert!(spare.len() == outer && spare.iter().all(|byte| *byte == 0));
+                spare.fill(7);
+                with(inner, |other| {
+                    assert!(other.len() == inner && other.iter().all(|byte| *byte == 0));
+                    other.fill(9);
+                });
+                assert!(spare.iter().all(|byte| *byte == 7));
+            });
+        }
+    }
 }

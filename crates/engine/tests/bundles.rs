@@ -7,6 +7,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use cases::*;
 use gipsec_engine::*;
+use gipsec_wire::checksum;
 use proptest::prelude::*;
 
 /// One entry of a bundle, in both directions.
@@ -128,18 +129,25 @@ proptest! {
         let replaced = &buffer[..sealed.len()];
 
         prop_assert_eq!(&run(&inbound, &sealed, 65_535).unwrap(), &packet);
-        // Only the innermost entry knows that there is no room; the others have accepted the packet by then.
+        // The innermost entry alone knows that there is no room; the packet may come again through all of them, once.
         let no_room = run(&inbound, &sealed_exactly, packet.len() - 1);
         prop_assert_eq!(no_room, Err(PacketError::NoRoom));
+        let (kept, verdict) = in_place(&sealed_exactly, packet.len() - 1, |p, v| { inbound.process(p, v); });
+        prop_assert_eq!(verdict, Err(PacketError::NoRoom));
+        prop_assert_eq!(&kept[..sealed_exactly.len()], &sealed_exactly[..], "nothing is written where there is no room");
+        prop_assert_eq!(&run(&inbound, &sealed_exactly, packet.len()).unwrap(), &packet);
+        if entries.iter().any(|entry| matches!(entry, EntryCase::Ipsec(case) if case.window.is_some())) {
+            prop_assert_eq!(run(&inbound, &sealed_exactly, packet.len()), Err(PacketError::Replayed));
+        }
         let (buffer, verdict) = in_place(replaced, replaced.len().max(packet.len()), |p, v| { inbound.process(p, v); });
         prop_assert_eq!(verdict, Ok(packet.len()));
         prop_assert_eq!(&buffer[..packet.len()], &packet[..]);
 
         prop_assert_eq!(outbound.done().0, 3);
-        prop_assert_eq!(inbound.done().0, 2);
+        prop_assert_eq!(inbound.done().0, 3);
         prop_assert_eq!(refusals(&outbound).iter().sum::<u64>(), 1);
-        let refused_inbound = refusals(&inbound);
-        prop_assert_eq!((refused_inbound[0], refused_inbound.iter().sum::<u64>()), (1, 1));
+        let no_room: Vec<u32> = inbound.read().iter().map(|reading| reading.statistics.no_tail_room).collect();
+        prop_assert_eq!((no_room[0], no_room.iter().sum::<u32>()), (2, 2));
     }
 
     #[test]
@@ -224,6 +232,57 @@ proptest! {
         let good: Vec<&Vec<u8>> = inputs.iter().filter(|(_, good)| *good).map(|(packet, _)| packet).collect();
         for (opened, packet) in through(&inbound, &sealed).iter().zip(good) {
             prop_assert_eq!(opened.as_ref().unwrap(), packet);
+        }
+    }
+}
+
+#[test]
+fn behind_a_nat_the_innermost_entry_corrects_checksums() {
+    let ports = Some(Ports { source: 4500, destination: 4500 });
+    let case = |udp| {
+        let transform = TransformCase {
+            protocol: Protocol::Esp,
+            algorithms: Algorithms::Combined(Combined::Gcm),
+            icv_len: None,
+            cipher_key: vec![7; 20],
+            integrity_key: Vec::new(),
+            implicit_iv: false,
+        };
+        let (extended, window, start, packet) = (false, None, 0, Vec::new());
+        let (wrapped, flow_padding) = (false, FlowPadding::default());
+        Case { transform, tunnel: None, extended, udp, window, start, packet, wrapped, flow_padding }
+    };
+    let compression = EntryCase::Compression { algorithm: CompressionAlgorithm::Lzs, cpi: 9, tunnel: None };
+    let [inner, outer] = [None, ports].map(|udp| EntryCase::Ipsec(Box::new(case(udp))));
+    for entries in [vec![outer.clone()], vec![compression, outer.clone()], vec![inner, outer]] {
+        let last = entries.len() - 1;
+        let mut inbound: Vec<BundleEntry> =
+            entries.iter().zip(1000..).map(|(entry, spi)| entry.entry(spi, Direction::Inbound)).collect();
+        if let Parameters::Ipsec(Attributes { rules: Rules::Inbound(rules), .. }) = &mut inbound[last].parameters {
+            rules.peer_original = Some([10, 0, 0, 1].into());
+        }
+        let inbound = Sa::new(inbound).unwrap();
+        let outbound = sa(&entries, Direction::Outbound);
+        for size in [30, 800] {
+            // UDP with a right checksum for 10.0.0.1, as its sender makes it, and for 203.0.113.9, as it arrives.
+            let packet = |source: [u8; 4]| {
+                let mut packet = v4_header(0, 0, size);
+                packet[9] = 17;
+                packet[12..16].copy_from_slice(&source);
+                packet.resize(20 + size, 0x61);
+                packet[26..28].fill(0);
+                packet[24..26].copy_from_slice(&u16::try_from(size).unwrap().to_be_bytes());
+                let pseudo = checksum::sum(&packet[12..20], 17 + u32::try_from(size).unwrap());
+                let sum = checksum::finish(checksum::sum(&packet[20..], pseudo));
+                packet[26..28].copy_from_slice(&sum.to_be_bytes());
+                packet[10..12].fill(0);
+                let sum = checksum::finish(checksum::sum(&packet[..20], 0));
+                packet[10..12].copy_from_slice(&sum.to_be_bytes());
+                packet
+            };
+            let mut sealed = run(&outbound, &packet([10, 0, 0, 1]), 65_535).unwrap();
+            sealed[12..16].copy_from_slice(&[203, 0, 113, 9]);
+            assert_eq!(run(&inbound, &sealed, 65_535).unwrap(), packet([203, 0, 113, 9]));
         }
     }
 }

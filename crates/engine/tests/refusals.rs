@@ -7,6 +7,7 @@ use gipsec_engine::{
     Algorithms, Attributes, Buffers, Change, Cipher, Endpoints, Inbound, InboundRules, Integrity, Intervals,
     KeyLengths, Keys, Lifetime, Mode, Notify, Outbound, OutboundRules, PacketError, Protocol, Rules,
 };
+use gipsec_wire::Malformed;
 
 fn attributes(mode: Mode, rules: Rules) -> Attributes {
     Attributes {
@@ -89,15 +90,33 @@ fn in_place_too_little_room_changes_nothing_and_the_packet_may_come_again() {
 
 #[test]
 fn an_authentic_packet_that_is_refused_is_not_looked_at_again() {
-    let sender = outbound(tunnel());
     let receiver = inbound(tunnel());
-    let mut sealed = encapsulate(&sender, &ipv4(60, 0));
-    // The outer header signals congestion (AH would notice; ESP does not cover it), the inner one cannot carry it.
-    sealed[1] |= 3;
-    assert_eq!(decapsulate(&receiver, &sealed), Err(PacketError::Congestion));
+    // A packet of transport mode is none that comes out of a tunnel.
+    let sealed = encapsulate(&outbound(Mode::Transport), &ipv4(60, 0));
+    assert_eq!(decapsulate(&receiver, &sealed), Err(PacketError::BadNextHeader));
     assert_eq!(decapsulate(&receiver, &sealed), Err(PacketError::Replayed));
     let statistics = receiver.statistics();
     assert_eq!((statistics.invalid_ipsec_pkt, statistics.anti_replay_replay_pkt), (1, 1));
+}
+
+#[test]
+fn what_anybody_on_the_way_can_change_does_not_use_up_the_packet() {
+    let receiver = inbound(tunnel());
+    let sealed = encapsulate(&outbound(tunnel()), &ipv4(60, 0));
+    // The outer header signals congestion, which ESP does not cover, and the inner one cannot carry it.
+    let mut changed = sealed.clone();
+    changed[1] |= 3;
+    assert_eq!(decapsulate(&receiver, &changed), Err(PacketError::Congestion));
+    assert_eq!(decapsulate(&receiver, &sealed), Ok(60));
+
+    let wrapped = |attributes| Attributes { wrapped: true, ..attributes };
+    let sender = Outbound::new(wrapped(outbound(tunnel()).attributes()), &keys()).unwrap();
+    let receiver = Inbound::new(wrapped(inbound(tunnel()).attributes()), &keys()).unwrap();
+    let sealed = encapsulate(&sender, &ipv4(60, 0));
+    let mut changed = sealed.clone();
+    changed[20] ^= 1; // the next header in front of ESP
+    assert_eq!(decapsulate(&receiver, &changed), Err(Malformed::BadWrapping.into()));
+    assert_eq!(decapsulate(&receiver, &sealed), Ok(60));
 }
 
 #[test]

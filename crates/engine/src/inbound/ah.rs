@@ -57,7 +57,7 @@ impl Inbound {
                 &mut **buffer
             }
         };
-        Ok(located.front.deliver(kept, content, self.peer_original, output))
+        Ok(located.front.deliver(kept, content, self.corrects, output))
     }
 
     /// RFC 4302 section 3.4.4: the headers with their mutable fields cleared, AH with a zero ICV, the payload, and under
