@@ -156,6 +156,38 @@ struct g_ipsec_la_sa_handle add_sa(struct g_ipsec_la_handle *handle, enum g_ipse
     return sa_handle;
 }
 
+int32_t try_bundle(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
+                   const struct g_ipsec_la_sa *sas, unsigned count, const struct g_ipsec_la_ext_sa_options *options,
+                   struct g_ipsec_la_sa_handle *sa_handle) {
+    struct g_ipsec_la_sa_add_inargs in;
+    struct g_ipsec_la_sa_add_outargs out;
+    memset(&in, 0, sizeof in);
+    memset(&out, 0, sizeof out);
+    in.dir = direction;
+    in.num_sas = (uint8_t)count;
+    in.sa_params = (struct g_ipsec_la_sa *)sas;
+    int32_t result = options == NULL ? g_ipsec_la_sa_add(handle, &in, SYNC, &out, no_response)
+                                     : g_ipsec_la_ext_sa_add(handle, &in, options, SYNC, &out, no_response);
+    CHECK_EQ(out.result, result);
+    if (result == 0 && sa_handle != NULL) *sa_handle = out.sa_handle;
+    return result;
+}
+
+struct g_ipsec_la_sa_handle add_bundle(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
+                                       const struct g_ipsec_la_sa *sas, unsigned count,
+                                       const struct g_ipsec_la_ext_sa_options *options) {
+    struct g_ipsec_la_sa_handle sa_handle;
+    CHECK_OK(try_bundle(handle, direction, sas, count, options, &sa_handle));
+    return sa_handle;
+}
+
+struct g_ipsec_la_ext_sa_options no_options(void) {
+    struct g_ipsec_la_ext_sa_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    return options;
+}
+
 int32_t del_sa(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
                struct g_ipsec_la_sa_handle sa_handle) {
     struct g_ipsec_la_sa_del_inargs in;
@@ -193,6 +225,19 @@ uint64_t errors_counted(const struct g_ipsec_la_sa_stats *s) {
            s->process_errors.no_tail_room + s->process_errors.submit_to_accl_failed;
 }
 
+uint64_t dropped(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
+                 struct g_ipsec_la_sa_handle sa_handle, uint32_t entry, const char *name) {
+    uint64_t counts[64], sum = 0;
+    int32_t reasons = g_ipsec_la_ext_sa_drops_get(handle, direction, &sa_handle, entry, counts, 64);
+    CHECK(reasons > 0 && reasons <= 64);
+    for (uint32_t i = 0; i < (uint32_t)reasons; i++) {
+        sum += counts[i];
+        if (name != NULL && strcmp(g_ipsec_la_ext_drop_reason_name(i), name) == 0) return counts[i];
+    }
+    if (name != NULL) FAIL_AT("there is no drop reason \"%s\"", name);
+    return sum;
+}
+
 int32_t set_sequence(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
                      struct g_ipsec_la_sa_handle sa_handle, uint32_t high, uint32_t low) {
     struct g_ipsec_la_sa_mod_inargs in;
@@ -218,6 +263,18 @@ static void put_u16(uint8_t *to, uint32_t value) {
 
 uint32_t read_u32(const uint8_t *from) {
     return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
+}
+
+uint32_t internet_sum(const uint8_t *from, uint32_t count, uint32_t sum) {
+    for (uint32_t i = 0; i < count; i++) sum += i % 2 ? from[i] : (uint32_t)from[i] << 8;
+    while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+    return sum;
+}
+
+void fix_header(uint8_t *ip) {
+    if (ip[0] >> 4 != 4) return;
+    put_u16(ip + 10, 0);
+    put_u16(ip + 10, ~internet_sum(ip, (uint32_t)(ip[0] & 15) * 4, 0));
 }
 
 /* What follows the IP header: UDP with random payload, or, when that does not fit, a few bytes of protocol 253. */

@@ -80,12 +80,24 @@ int32_t try_sa(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction di
                struct g_ipsec_la_sa_handle *sa_handle);
 struct g_ipsec_la_sa_handle add_sa(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
                                    const struct g_ipsec_la_sa *sa);
+/* The same of `count` entries, with `options`, an array of as many, unless it is NULL. */
+int32_t try_bundle(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
+                   const struct g_ipsec_la_sa *sas, unsigned count, const struct g_ipsec_la_ext_sa_options *options,
+                   struct g_ipsec_la_sa_handle *sa_handle);
+struct g_ipsec_la_sa_handle add_bundle(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
+                                       const struct g_ipsec_la_sa *sas, unsigned count,
+                                       const struct g_ipsec_la_ext_sa_options *options);
+/* Options that say nothing. */
+struct g_ipsec_la_ext_sa_options no_options(void);
 int32_t del_sa(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
                struct g_ipsec_la_sa_handle sa_handle);
 struct g_ipsec_la_sa_stats statistics(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
                                       struct g_ipsec_la_sa_handle sa_handle);
 /* The sum of all error counters. */
 uint64_t errors_counted(const struct g_ipsec_la_sa_stats *stats);
+/* Packets that an entry refused for the reason of that name, or, with NULL, for any. */
+uint64_t dropped(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
+                 struct g_ipsec_la_sa_handle sa_handle, uint32_t entry, const char *name);
 /* Sets the number after which an outbound SA goes on. */
 int32_t set_sequence(struct g_ipsec_la_handle *handle, enum g_ipsec_la_sa_direction direction,
                      struct g_ipsec_la_sa_handle sa_handle, uint32_t high, uint32_t low);
@@ -103,6 +115,10 @@ int32_t encap(struct g_ipsec_la_handle *handle, struct g_ipsec_la_sa_handle sa, 
 int32_t decap(struct g_ipsec_la_handle *handle, struct g_ipsec_la_sa_handle sa, const uint8_t *packet,
               uint32_t packet_length, uint8_t *output, uint32_t capacity, uint32_t *length);
 
+/* The sum of RFC 1071, which is 0xffff over what has a right checksum; `sum` is what came before. */
+uint32_t internet_sum(const uint8_t *from, uint32_t count, uint32_t sum);
+/* Writes the checksum of an IPv4 header; does nothing to IPv6. */
+void fix_header(uint8_t *ip);
 uint32_t read_u32(const uint8_t *from);
 /* Where the ESP or AH header of a packet made by this library begins. */
 uint32_t ipsec_offset(const uint8_t *packet, int in_udp);
