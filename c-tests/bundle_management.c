@@ -22,7 +22,8 @@ static struct g_ipsec_la_sa compression(int transport) {
 
 static struct g_ipsec_la_sa esp(uint32_t spi, int transport) {
     struct g_ipsec_la_sa sa = gcm_sa(spi);
-    sa.cmn_flags = SA_FLAGS(G_IPSEC_LA_SA_DO_ANTI_REPLAY_CHECK | (transport ? (int)G_IPSEC_LA_SA_ENCAP_TRANSPORT_MODE : 0));
+    sa.cmn_flags =
+        SA_FLAGS(G_IPSEC_LA_SA_DO_ANTI_REPLAY_CHECK | (transport ? (int)G_IPSEC_LA_SA_ENCAP_TRANSPORT_MODE : 0));
     return sa;
 }
 
@@ -118,8 +119,10 @@ static void combinations(void) {
         sas[at] = kept;
         sas[at].cmn_flags = SA_FLAGS(kept.cmn_flags | G_IPSEC_LA_SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL);
         sas[at].nat_info.src_port = sas[at].nat_info.dest_port = 4500;
-        if (at < 3) refused(sas, 4, "UDP encapsulation before the last entry");
-        else accepted(sas, 4, "UDP encapsulation in the last entry");
+        if (at < 3)
+            refused(sas, 4, "UDP encapsulation before the last entry");
+        else
+            accepted(sas, 4, "UDP encapsulation in the last entry");
         sas[at] = kept;
     }
     sas[0] = compression(1), sas[0].ipcomp_info.cpi = 2;
@@ -206,7 +209,8 @@ static void reading(void) {
         CHECK_EQ(rows[0].ipcomp_info.cpi, 2);
         CHECK_EQ(rows[1].crypto_params.comb_key_len_bits, 160);
         CHECK_EQ(rows[2].crypto_params.auth_algo, G_IPSEC_LA_AUTH_ALG_SHA2_256_HMAC);
-        CHECK_RESULT(get(G_IPSEC_LA_SA_GET_EXACT, direction == 0 ? OUTBOUND : INBOUND, &bundle, 3, rows, NULL), -ENOENT);
+        CHECK_RESULT(get(G_IPSEC_LA_SA_GET_EXACT, direction == 0 ? OUTBOUND : INBOUND, &bundle, 3, rows, NULL),
+                     -ENOENT);
     }
     CHECK_OK(g_ipsec_la_sa_flush(&handle, SYNC, NULL));
 }
@@ -310,8 +314,11 @@ static int32_t move_peer(enum g_ipsec_la_sa_direction direction, struct g_ipsec_
 
 static void changing(void) {
     struct g_ip_addr elsewhere = address_v4("203.0.113.77");
-    for (int shape = 0; shape < 3; shape++) { /* the outermost tunnel is the last entry, or within AH, or outside of another */
-        struct g_ipsec_la_sa sas[2] = {shape == 0 ? compression(1) : esp(0x81, 0), shape == 1 ? ah(0x82) : esp(0x83, 0)}, rows[2];
+    for (int shape = 0; shape < 3;
+         shape++) { /* the outermost tunnel is the last entry, or within AH, or outside of another */
+        struct g_ipsec_la_sa sas[2] = {shape == 0 ? compression(1) : esp(0x81, 0),
+                                       shape == 1 ? ah(0x82) : esp(0x83, 0)},
+                             rows[2];
         unsigned moved = shape == 1 ? 0 : 1;
         struct g_ipsec_la_sa_handle out = add_bundle(&handle, OUTBOUND, sas, 2, NULL);
         CHECK_OK(move_peer(OUTBOUND, out, elsewhere));

@@ -33,15 +33,20 @@ static uint8_t packet[MOST], sealed[MOST + SLACK], opened[MOST + SLACK];
 static uint32_t length, back;
 
 /* Entries of that shape; a tunnel is IPv6 when its bit of `families` is set. Returns how many. */
-static unsigned make_entries(const struct shape *shape, unsigned families, unsigned variant, struct g_ipsec_la_sa *sas) {
+static unsigned make_entries(const struct shape *shape, unsigned families, unsigned variant,
+                             struct g_ipsec_la_sa *sas) {
     static const struct algorithm esp[] = {
         {"gcm", 50, (enum g_ipsec_la_cipher_alg)0, 0, (enum g_ipsec_la_auth_alg)0, 0, G_IPSEC_LA_COMB_AES_GCM, 160, 0},
-        {"cbc", 50, G_IPSEC_LA_ALG_AES_CBC, 128, G_IPSEC_LA_AUTH_ALG_SHA2_256_HMAC, 256, (enum g_ipsec_la_comb_alg)0, 0, 0},
-        {"ctr", 50, G_IPSEC_LA_ALG_AES_CTR, 288, G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, 160, (enum g_ipsec_la_comb_alg)0, 0, 0}};
+        {"cbc", 50, G_IPSEC_LA_ALG_AES_CBC, 128, G_IPSEC_LA_AUTH_ALG_SHA2_256_HMAC, 256, (enum g_ipsec_la_comb_alg)0, 0,
+         0},
+        {"ctr", 50, G_IPSEC_LA_ALG_AES_CTR, 288, G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, 160, (enum g_ipsec_la_comb_alg)0, 0,
+         0}};
     static const struct algorithm ah[] = {
-        {"sha1", 51, (enum g_ipsec_la_cipher_alg)0, 0, G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, 160, (enum g_ipsec_la_comb_alg)0, 0, 0},
+        {"sha1", 51, (enum g_ipsec_la_cipher_alg)0, 0, G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, 160, (enum g_ipsec_la_comb_alg)0,
+         0, 0},
         {"xcbc", 51, (enum g_ipsec_la_cipher_alg)0, 0, G_IPSEC_LA_AUTH_AESXCBC, 128, (enum g_ipsec_la_comb_alg)0, 0, 0},
-        {"sha2", 51, (enum g_ipsec_la_cipher_alg)0, 0, G_IPSEC_LA_AUTH_ALG_SHA2_512_HMAC, 512, (enum g_ipsec_la_comb_alg)0, 0, 0}};
+        {"sha2", 51, (enum g_ipsec_la_cipher_alg)0, 0, G_IPSEC_LA_AUTH_ALG_SHA2_512_HMAC, 512,
+         (enum g_ipsec_la_comb_alg)0, 0, 0}};
     unsigned count = 0;
     for (; count < 4 && shape->entries[count] != NOTHING; count++) {
         struct g_ipsec_la_sa *sa = &sas[count];
@@ -65,8 +70,10 @@ static unsigned make_entries(const struct shape *shape, unsigned families, unsig
 }
 
 static void make(int inner6, uint32_t size, int compressible) {
-    if (inner6) make_packet_v6(packet, size);
-    else make_packet_v4(packet, size);
+    if (inner6)
+        make_packet_v6(packet, size);
+    else
+        make_packet_v4(packet, size);
     uint32_t start = inner6 ? 48 : 28;
     for (uint32_t i = start; compressible && i < size; i++) packet[i] = (uint8_t)"all work and no play "[i % 21];
 }
@@ -91,8 +98,10 @@ static void check_wire(const struct shape *shape, const struct g_ipsec_la_sa *sa
     uint32_t ah_length = (uint32_t)(head[1] + 2) * 4;
     uint8_t before = shape->entries[count - 2];
     int shows_esp = before == ESP_TUNNEL || before == ESP_TRANSPORT;
-    if (shape->entries[count - 1] == AH_TRANSPORT) CHECK_EQ(head[0], shows_esp ? 50 : 51);
-    else CHECK(head[0] == 4 || head[0] == 41);
+    if (shape->entries[count - 1] == AH_TRANSPORT)
+        CHECK_EQ(head[0], shows_esp ? 50 : 51);
+    else
+        CHECK(head[0] == 4 || head[0] == 41);
     if (shape->entries[count - 1] == AH_TRANSPORT && shows_esp)
         CHECK_EQ(read_u32(head + ah_length), sas[count - 2].spi);
 }
@@ -118,7 +127,8 @@ static void in_place(struct g_ipsec_la_sa_handle out, struct g_ipsec_la_sa_handl
 /* Cuts `size` bytes into three pieces, one of which may be empty. */
 static void cut(uint8_t *from, uint32_t size, struct g_ipsec_la_data *pieces) {
     uint32_t first = random_number() % (size + 1), second = random_number() % (size - first + 1);
-    struct g_ipsec_la_data a = {from, first}, b = {from + first, second}, c = {from + first + second, size - first - second};
+    struct g_ipsec_la_data a = {from, first}, b = {from + first, second},
+                           c = {from + first + second, size - first - second};
     pieces[0] = a, pieces[1] = b, pieces[2] = c;
 }
 
@@ -186,11 +196,15 @@ static void multi(struct g_ipsec_la_sa_handle out, struct g_ipsec_la_sa_handle i
         CHECK_OK(g_ipsec_la_multi_packet_encap(&handle, SYNC, &out, MANY, many[0], many[1], no_response));
         CHECK_OK(g_ipsec_la_multi_packet_decap(&handle, SYNC, &in, MANY, many[1], many[2], no_response));
     } else if (manner == 1) {
-        CHECK_RESULT(g_ipsec_la_ext_multi_packet_encap(&handle, SYNC, &out, MANY, many[0], many[1], results, no_response), -EPROTO);
+        CHECK_RESULT(
+            g_ipsec_la_ext_multi_packet_encap(&handle, SYNC, &out, MANY, many[0], many[1], results, no_response),
+            -EPROTO);
         for (unsigned i = 0; i < MANY; i++) CHECK_RESULT(results[i], i == 7 ? -EPROTO : 0);
         CHECK_EQ(many_data[1][7].length, 0);
         many_sealed[9][many_data[1][9].length - 1] ^= 1;
-        CHECK_RESULT(g_ipsec_la_ext_multi_packet_decap(&handle, SYNC, &in, MANY, many[1], many[2], results, no_response), -EPROTO);
+        CHECK_RESULT(
+            g_ipsec_la_ext_multi_packet_decap(&handle, SYNC, &in, MANY, many[1], many[2], results, no_response),
+            -EPROTO);
         for (unsigned i = 0; i < MANY; i++) CHECK_RESULT(results[i], i == 7 ? -EPROTO : i == 9 ? -EBADMSG : 0);
         CHECK_EQ(many_data[2][9].length, 0);
     } else {

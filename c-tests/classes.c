@@ -46,7 +46,9 @@ static void done(void *cb_arg, int32_t cb_arg_len, void *outargs) {
 
 static void submit(struct call *c, struct g_ipsec_la_sa_handle sa, uint32_t packets) {
     int32_t result;
-    while ((result = g_ipsec_la_multi_packet_encap(&handle, ASYNC, &sa, packets, c->in, c->out, respond(done, c))) == -EAGAIN) sleep_ms(1);
+    while ((result = g_ipsec_la_multi_packet_encap(&handle, ASYNC, &sa, packets, c->in, c->out, respond(done, c))) ==
+           -EAGAIN)
+        sleep_ms(1);
     CHECK_OK(result);
 }
 
@@ -134,7 +136,8 @@ static void any_order(void) {
     int total = (int)each_thread * THREADS;
     for (int i = 0; i < total; i++) prepare(&calls[i], mixed[i % 3]);
     answers = 0;
-    for (unsigned t = 0; t < THREADS; t++) CHECK(pthread_create(&threads[t], NULL, submits, &calls[t * each_thread]) == 0);
+    for (unsigned t = 0; t < THREADS; t++)
+        CHECK(pthread_create(&threads[t], NULL, submits, &calls[t * each_thread]) == 0);
     for (unsigned t = 0; t < THREADS; t++) pthread_join(threads[t], NULL);
     wait_for(&answers, total, "calls in any order");
     sleep_ms(20);
@@ -145,7 +148,8 @@ static void any_order(void) {
         for (int p = 0; p < BATCH; p++) {
             uint8_t opened[SIZE];
             uint32_t back;
-            CHECK_OK(decap(&handle, in, calls[i].to[p], calls[i].out_data[p].length, opened, SIZE, &back)); /* a number of its own */
+            CHECK_OK(decap(&handle, in, calls[i].to[p], calls[i].out_data[p].length, opened, SIZE,
+                           &back)); /* a number of its own */
             CHECK_BYTES(opened, mixed[i % 3], SIZE);
         }
     }
@@ -163,9 +167,11 @@ static void *watches(void *arg) {
     do {
         struct g_ipsec_la_sa_stats now = statistics(&handle, OUTBOUND, sa);
         uint64_t dropped_now = dropped(&handle, OUTBOUND, sa, 0, NULL);
-        CHECK(now.packets_processed >= packets && now.bytes_processed >= bytes && errors_counted(&now) >= errors && dropped_now >= drops);
+        CHECK(now.packets_processed >= packets && now.bytes_processed >= bytes && errors_counted(&now) >= errors &&
+              dropped_now >= drops);
         CHECK(dropped_now >= errors_counted(&now)); /* read later */
-        packets = now.packets_processed, bytes = now.bytes_processed, errors = errors_counted(&now), drops = dropped_now;
+        packets = now.packets_processed, bytes = now.bytes_processed, errors = errors_counted(&now),
+        drops = dropped_now;
     } while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE));
     return NULL;
 }
@@ -177,7 +183,9 @@ static void *sends(void *arg) {
         int32_t results[BATCH];
         prepare(c, low);
         c->in_data[i % BATCH].buffer = no_packet;
-        CHECK_RESULT(g_ipsec_la_ext_multi_packet_encap(&handle, SYNC, &free_sa, BATCH, c->in, c->out, results, no_response), -EPROTO);
+        CHECK_RESULT(
+            g_ipsec_la_ext_multi_packet_encap(&handle, SYNC, &free_sa, BATCH, c->in, c->out, results, no_response),
+            -EPROTO);
         for (unsigned k = 0; k < BATCH; k++) CHECK_RESULT(results[k], k == i % BATCH ? -EPROTO : 0);
     }
     return NULL;

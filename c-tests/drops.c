@@ -136,8 +136,10 @@ static void inbound(void) {
     CHECK_EQ(dropped(&handle, INBOUND, in, 0, "no_room"), 1);
     CHECK_OK(decap(&handle, in, sealed, length, opened, INNER, &back));
 
-    struct algorithm bare = {"ctr", 50, G_IPSEC_LA_ALG_AES_CTR, 160, (enum g_ipsec_la_auth_alg)0, 0, (enum g_ipsec_la_comb_alg)0, 0, 0};
-    struct algorithm block = {"cbc", 50, G_IPSEC_LA_ALG_AES_CBC, 128, G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, 160, (enum g_ipsec_la_comb_alg)0, 0, 0};
+    struct algorithm bare = {
+        "ctr", 50, G_IPSEC_LA_ALG_AES_CTR, 160, (enum g_ipsec_la_auth_alg)0, 0, (enum g_ipsec_la_comb_alg)0, 0, 0};
+    struct algorithm block = {
+        "cbc", 50, G_IPSEC_LA_ALG_AES_CBC, 128, G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, 160, (enum g_ipsec_la_comb_alg)0, 0, 0};
     sa = make_sa(&bare, 0x9203);
     out = add_sa(&handle, OUTBOUND, &sa), in = add_sa(&handle, INBOUND, &sa);
     seal(out), sealed[length - 3] ^= 0x40; /* the last byte of padding; nothing authenticates it */
@@ -179,11 +181,14 @@ static struct g_ipsec_la_sa nat_sa(uint32_t spi, const char *original) {
     struct g_ipsec_la_sa sa = gcm_sa(spi);
     sa.cmn_flags = SA_FLAGS(NAT_FLAGS);
     sa.nat_info.src_port = sa.nat_info.dest_port = 4500;
-    if (original != NULL) sa.nat_info.nat_oa_peer_addr = strchr(original, ':') ? address_v6(original) : address_v4(original);
+    if (original != NULL)
+        sa.nat_info.nat_oa_peer_addr = strchr(original, ':') ? address_v6(original) : address_v4(original);
     return sa;
 }
 
-static void put(uint8_t *to, uint32_t value) { to[0] = (uint8_t)(value >> 8), to[1] = (uint8_t)value; }
+static void put(uint8_t *to, uint32_t value) {
+    to[0] = (uint8_t)(value >> 8), to[1] = (uint8_t)value;
+}
 
 /* The sum over pseudo header and payload: 0xffff when the checksum in it is right. */
 static uint32_t transport_sum(const uint8_t *ip, uint32_t size, uint8_t protocol) {
@@ -201,8 +206,10 @@ static void corrected(int inner6, uint8_t protocol, uint32_t field, int zero_is_
     for (uint32_t i = 0; i < loops(5000, 300); i++) {
         uint8_t mapped[16], original[16];
         uint32_t size = header + 20 + i % 7 * (i % 50 != 1);
-        if (inner6) make_packet_v6(packet, size);
-        else make_packet_v4(packet, size);
+        if (inner6)
+            make_packet_v6(packet, size);
+        else
+            make_packet_v4(packet, size);
         packet[inner6 ? 6 : 9] = protocol;
         random_bytes(mapped, addresses);
         put(packet + header + field, 0);
@@ -242,8 +249,10 @@ static void corrected(int inner6, uint8_t protocol, uint32_t field, int zero_is_
     CHECK(zeros > 0);
     /* Too short to have a checksum: left alone. */
     for (uint32_t size = header; size < header + field + 2; size++) {
-        if (inner6) make_packet_v6(packet, size);
-        else make_packet_v4(packet, size);
+        if (inner6)
+            make_packet_v6(packet, size);
+        else
+            make_packet_v4(packet, size);
         packet[inner6 ? 6 : 9] = protocol;
         fix_header(packet);
         CHECK_OK(encap(&handle, out, packet, size, sealed, sizeof sealed, &length));

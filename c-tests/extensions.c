@@ -32,8 +32,10 @@ static int32_t add_raw(const void *options) {
     struct g_ipsec_la_sa sa = gcm_sa(0xa000);
     struct g_ipsec_la_sa_handle added;
     int32_t result = try_bundle(&handle, OUTBOUND, &sa, 1, (const struct g_ipsec_la_ext_sa_options *)options, &added);
-    if (result == 0) CHECK_OK(del_sa(&handle, OUTBOUND, added));
-    else CHECK(*g_ipsec_la_ext_last_error() != '\0');
+    if (result == 0)
+        CHECK_OK(del_sa(&handle, OUTBOUND, added));
+    else
+        CHECK(*g_ipsec_la_ext_last_error() != '\0');
     return result;
 }
 
@@ -103,7 +105,8 @@ static void arrays(void) {
             if (odd == 1) memcpy(options + sizes[i], &other, 4); /* another size than the first */
             if (odd == 2) memcpy(options + 2 * sizes[i] + 4, &bad_window, 4);
             if (odd == 3) options[sizes[i] - 1] = 0x80; /* of the first entry: too many, a flag, or padding */
-            const struct g_ipsec_la_ext_sa_options *given = (const struct g_ipsec_la_ext_sa_options *)(const void *)options;
+            const struct g_ipsec_la_ext_sa_options *given =
+                (const struct g_ipsec_la_ext_sa_options *)(const void *)options;
             int32_t expected = odd == 0 || (odd == 3 && sizes[i] == 24) ? 0 : -EINVAL;
             CHECK_RESULT(try_bundle(&handle, INBOUND, sas, 3, given, NULL), expected);
             free(options);
@@ -122,8 +125,10 @@ static uint32_t talk(const struct g_ipsec_la_sa *sa, const struct g_ipsec_la_ext
     for (int inner6 = 0; inner6 < 2; inner6++)
         for (int i = 0; i < 40; i++) { /* more than a batch has lanes */
             uint32_t size = i == 0 ? (uint32_t)INNER : (inner6 ? 40 : 20) + random_number() % (INNER - 40);
-            if (inner6) make_packet_v6(packet, size);
-            else make_packet_v4(packet, size);
+            if (inner6)
+                make_packet_v6(packet, size);
+            else
+                make_packet_v4(packet, size);
             CHECK_OK(encap(&handle, out, packet, size, sealed, sizeof sealed, &length));
             if (first == 0) first = length;
             CHECK_OK(decap(&handle, in, sealed, length, opened, sizeof opened, &back));
@@ -166,7 +171,8 @@ static void chacha(void) {
         CHECK_RESULT(try_bundle(&handle, OUTBOUND, &sa, 1, &options, NULL), -EINVAL);
     }
     sa.crypto_params.comb_algo = (enum g_ipsec_la_comb_alg)0;
-    sa.crypto_params.cipher_algo = G_IPSEC_LA_ALG_AES_CBC, sa.crypto_params.cipher_key = keys, sa.crypto_params.cipher_key_len_bits = 128;
+    sa.crypto_params.cipher_algo = G_IPSEC_LA_ALG_AES_CBC, sa.crypto_params.cipher_key = keys,
+    sa.crypto_params.cipher_key_len_bits = 128;
     CHECK_RESULT(try_bundle(&handle, OUTBOUND, &sa, 1, &options, NULL), -EINVAL);
     sa = plain_esp(0xa101), sa.crypto_params.comb_key = keys, sa.crypto_params.comb_key_len_bits = 288;
     sa.proto = G_IPSEC_LA_PROTOCOL_AH;
@@ -180,7 +186,8 @@ static void cmac(void) {
     struct g_ipsec_la_ext_sa_options options = no_options();
     options.auth_algo = G_IPSEC_LA_EXT_AUTH_AES_CMAC;
     struct g_ipsec_la_sa esp = hmac_sa(0xa200, 50, (enum g_ipsec_la_auth_alg)0, 128), ah = esp;
-    esp.crypto_params.cipher_algo = G_IPSEC_LA_ALG_AES_CBC, esp.crypto_params.cipher_key = keys + 20, esp.crypto_params.cipher_key_len_bits = 128;
+    esp.crypto_params.cipher_algo = G_IPSEC_LA_ALG_AES_CBC, esp.crypto_params.cipher_key = keys + 20,
+    esp.crypto_params.cipher_key_len_bits = 128;
     ah.proto = G_IPSEC_LA_PROTOCOL_AH;
     CHECK_EQ(talk(&esp, &options), 20 + 8 + 16 + INNER + 2 + 2 + 12);
     CHECK_EQ(talk(&ah, &options), 20 + 12 + 12 + INNER);
@@ -199,8 +206,12 @@ static void cmac(void) {
 }
 
 static void icv_lengths(void) {
-    static const struct { enum g_ipsec_la_auth_alg algorithm; uint32_t key, usual; } hmacs[] = {
-        {G_IPSEC_LA_AUTH_ALG_SHA2_256_HMAC, 256, 128}, {G_IPSEC_LA_AUTH_ALG_SHA2_384_HMAC, 384, 192}, {G_IPSEC_LA_AUTH_ALG_SHA2_512_HMAC, 512, 256}};
+    static const struct {
+        enum g_ipsec_la_auth_alg algorithm;
+        uint32_t key, usual;
+    } hmacs[] = {{G_IPSEC_LA_AUTH_ALG_SHA2_256_HMAC, 256, 128},
+                 {G_IPSEC_LA_AUTH_ALG_SHA2_384_HMAC, 384, 192},
+                 {G_IPSEC_LA_AUTH_ALG_SHA2_512_HMAC, 512, 256}};
     for (int i = 0; i < 3; i++)
         for (uint8_t proto = 50; proto <= 51; proto++) {
             struct g_ipsec_la_sa sa = hmac_sa(0xa300, proto, hmacs[i].algorithm, hmacs[i].key);
@@ -210,7 +221,8 @@ static void icv_lengths(void) {
                 options.icv_len_bits = bits;
                 int good = bits == 96 || bits == hmacs[i].usual || bits == hmacs[i].key;
                 CHECK_RESULT(try_bundle(&handle, INBOUND, &sa, 1, &options, NULL), good ? 0 : -EINVAL);
-                if (good) CHECK_EQ((int32_t)(talk(&sa, &options) - usual), ((int32_t)bits - (int32_t)hmacs[i].usual) / 8);
+                if (good)
+                    CHECK_EQ((int32_t)(talk(&sa, &options) - usual), ((int32_t)bits - (int32_t)hmacs[i].usual) / 8);
             }
             sa.crypto_params.icv_len_bits = 40; /* the option rules */
             options.icv_len_bits = 96;
@@ -231,7 +243,9 @@ static void implicit_iv(void) {
             options.comb_algo = G_IPSEC_LA_EXT_COMB_CHACHA20_POLY1305;
         }
         implicit = options, implicit.flags = G_IPSEC_LA_EXT_SA_IMPLICIT_IV;
-        int counter = sa.proto == 50 && (i == algorithm_count || sa.crypto_params.comb_algo == G_IPSEC_LA_COMB_AES_GCM || sa.crypto_params.comb_algo == G_IPSEC_LA_COMB_AES_CCM);
+        int counter =
+            sa.proto == 50 && (i == algorithm_count || sa.crypto_params.comb_algo == G_IPSEC_LA_COMB_AES_GCM ||
+                               sa.crypto_params.comb_algo == G_IPSEC_LA_COMB_AES_CCM);
         if (!counter) {
             CHECK_RESULT(try_bundle(&handle, OUTBOUND, &sa, 1, &implicit, NULL), -EINVAL);
             CHECK_RESULT(try_bundle(&handle, INBOUND, &sa, 1, &implicit, NULL), -EINVAL);
@@ -240,7 +254,8 @@ static void implicit_iv(void) {
         CHECK_EQ(talk(&sa, &implicit) + 8, talk(&sa, &options));
         for (int esn = 0; esn < 2; esn++) {
             sa.cmn_flags = SA_FLAGS(esn ? (int)G_IPSEC_LA_SA_USE_ESN : 0);
-            struct g_ipsec_la_sa_handle out = add_bundle(&handle, OUTBOUND, &sa, 1, &implicit), in = add_bundle(&handle, INBOUND, &sa, 1, &implicit);
+            struct g_ipsec_la_sa_handle out = add_bundle(&handle, OUTBOUND, &sa, 1, &implicit),
+                                        in = add_bundle(&handle, INBOUND, &sa, 1, &implicit);
             make_packet_v4(packet, INNER);
             for (int k = 0; k < 3; k++) CHECK_OK(encap(&handle, out, packet, INNER, sealed, sizeof sealed, &length));
             for (uint32_t low = 0; low < 3; low++) CHECK_RESULT(set_sequence(&handle, OUTBOUND, out, 0, low), -EINVAL);
@@ -277,9 +292,13 @@ static void flow_labels(void) {
             options.flags = copy ? (int)G_IPSEC_LA_EXT_SA_COPY_FLOW_LABEL : 0;
             struct g_ipsec_la_sa_handle out = add_bundle(&handle, OUTBOUND, &sa, 1, &options);
             for (uint32_t label = 1; label < 1 << 20; label = label * 7 + 3) {
-                if (inner6) make_packet_v6(packet, INNER);
-                else make_packet_v4(packet, INNER);
-                if (inner6) packet[0] = 0x6b, packet[1] = (uint8_t)(0x80 | label >> 16), packet[2] = (uint8_t)(label >> 8), packet[3] = (uint8_t)label;
+                if (inner6)
+                    make_packet_v6(packet, INNER);
+                else
+                    make_packet_v4(packet, INNER);
+                if (inner6)
+                    packet[0] = 0x6b, packet[1] = (uint8_t)(0x80 | label >> 16), packet[2] = (uint8_t)(label >> 8),
+                    packet[3] = (uint8_t)label;
                 CHECK_OK(encap(&handle, out, packet, INNER, sealed, sizeof sealed, &length));
                 CHECK_EQ(read_u32(sealed) & 0xfffff, copy && inner6 ? label : 0);
                 CHECK_EQ(read_u32(sealed) >> 20, inner6 ? 0x6b8 : 0x600); /* the class is not the label's */
@@ -296,7 +315,8 @@ static void outer_addresses(int outer6) {
     CHECK_RESULT(try_bundle(&handle, INBOUND, &sa, 1, &options, NULL), -EINVAL);
     sa.cmn_flags = G_IPSEC_LA_SA_DO_ANTI_REPLAY_CHECK;
     if (outer6) tunnel_v6(&sa);
-    struct g_ipsec_la_sa_handle out = add_sa(&handle, OUTBOUND, &sa), in = add_bundle(&handle, INBOUND, &sa, 1, &options);
+    struct g_ipsec_la_sa_handle out = add_sa(&handle, OUTBOUND, &sa),
+                                in = add_bundle(&handle, INBOUND, &sa, 1, &options);
     make_packet_v4(packet, INNER);
     CHECK_OK(encap(&handle, out, packet, INNER, sealed, sizeof sealed, &length));
     uint32_t first = outer6 ? 8 : 12, end = outer6 ? 40 : 20, wrong = 0;
@@ -309,7 +329,8 @@ static void outer_addresses(int outer6) {
         }
     fix_header(sealed);
     CHECK_EQ(dropped(&handle, INBOUND, in, 0, "other_addresses"), wrong);
-    CHECK_OK(decap(&handle, in, sealed, length, opened, sizeof opened, &back)); /* none of the wrong ones took its place */
+    CHECK_OK(
+        decap(&handle, in, sealed, length, opened, sizeof opened, &back)); /* none of the wrong ones took its place */
     /* The peer moves. */
     struct g_ipsec_la_sa_mod_inargs mod;
     struct g_ipsec_la_sa_modify_outargs done;
@@ -319,13 +340,16 @@ static void outer_addresses(int outer6) {
     CHECK_OK(g_ipsec_la_sa_mod(&handle, &mod, SYNC, &done, no_response));
     CHECK_OK(encap(&handle, out, packet, INNER, sealed, sizeof sealed, &length));
     CHECK_RESULT(decap(&handle, in, sealed, length, opened, sizeof opened, &back), -EPROTO);
-    memcpy(sealed + first, outer6 ? mod.addr_info.addr.ipv6.b_addr : (uint8_t *)&mod.addr_info.addr.ipv4, outer6 ? 16 : 4);
+    memcpy(sealed + first, outer6 ? mod.addr_info.addr.ipv6.b_addr : (uint8_t *)&mod.addr_info.addr.ipv4,
+           outer6 ? 16 : 4);
     fix_header(sealed);
     CHECK_OK(decap(&handle, in, sealed, length, opened, sizeof opened, &back));
     /* The other family. */
     struct g_ipsec_la_sa other = sa;
-    if (outer6) other.te_addr = gcm_sa(1).te_addr;
-    else tunnel_v6(&other);
+    if (outer6)
+        other.te_addr = gcm_sa(1).te_addr;
+    else
+        tunnel_v6(&other);
     struct g_ipsec_la_sa_handle stranger = add_sa(&handle, OUTBOUND, &other);
     for (int i = 0; i < 3; i++) CHECK_OK(encap(&handle, stranger, packet, INNER, sealed, sizeof sealed, &length));
     CHECK_RESULT(decap(&handle, in, sealed, length, opened, sizeof opened, &back), -EPROTO);

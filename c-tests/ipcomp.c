@@ -25,10 +25,13 @@ static struct g_ipsec_la_sa ipcomp(int lzs, int transport, int outer6, uint32_t 
 enum filling { NOISE, TEXT, ZEROS };
 
 static void make(int inner6, uint32_t size, enum filling filling) {
-    if (inner6) make_packet_v6(packet, size);
-    else make_packet_v4(packet, size);
+    if (inner6)
+        make_packet_v6(packet, size);
+    else
+        make_packet_v4(packet, size);
     for (uint32_t i = inner6 ? 48 : 28; i < size && filling != NOISE; i++)
-        packet[i] = filling == ZEROS ? 0 : (uint8_t)("the quick brown fox jumps over the lazy dog "[i % 44] + i / 997 % 3);
+        packet[i] =
+            filling == ZEROS ? 0 : (uint8_t)("the quick brown fox jumps over the lazy dog "[i % 44] + i / 997 % 3);
 }
 
 /* Where the IPComp header is, or 0 when the packet is sent as it is. */
@@ -114,12 +117,15 @@ static void corrupt(int lzs, int transport) {
         fix_header(forged);
         /* LZS may end early where an end marker happens to be; a cut in front of the end of DEFLATE never passes. */
         int32_t result = decap(&handle, in, forged, cut, opened, 2000, &back);
-        if (result == 0) CHECK(lzs && cut == length - 1);
-        else CHECK_RESULT(result, -EPROTO);
+        if (result == 0)
+            CHECK(lzs && cut == length - 1);
+        else
+            CHECK_RESULT(result, -EPROTO);
         refused += result != 0;
     }
     CHECK_EQ(statistics(&handle, INBOUND, in).protocol_violation_errors.invalid_ipsec_pkt, refused);
-    CHECK_EQ(dropped(&handle, INBOUND, in, 0, "corrupt_compression"), refused - dropped(&handle, INBOUND, in, 0, "truncated"));
+    CHECK_EQ(dropped(&handle, INBOUND, in, 0, "corrupt_compression"),
+             refused - dropped(&handle, INBOUND, in, 0, "truncated"));
     uint64_t expected = refused, too_long = 0;
     for (unsigned i = 0; i < loops(20000, 500); i++) {
         memcpy(forged, sealed, length);
@@ -128,8 +134,10 @@ static void corrupt(int lzs, int transport) {
         int32_t result = decap(&handle, in, forged, length, opened, 2000, &back);
         if (result == 0) continue;
         CHECK(result == -EPROTO || result == -EMSGSIZE);
-        if (result == -EPROTO) expected++;
-        else too_long++;
+        if (result == -EPROTO)
+            expected++;
+        else
+            too_long++;
         for (uint32_t b = 0; b < 2000; b++) CHECK(opened[b] == 0xee || opened[b] == 0);
     }
     struct g_ipsec_la_sa_stats stats = statistics(&handle, INBOUND, in);
@@ -188,7 +196,9 @@ static void bombs(int transport) {
         for (int small = 0; small < 2; small++) {
             uint32_t room = small ? 3000 : (uint32_t)sizeof opened;
             memset(opened, 0xee, sizeof opened);
-            int32_t expected = total - (transport ? 0 : 20) > (small ? room : (uint32_t)MOST) ? -EMSGSIZE : transport ? 0 : -EPROTO;
+            int32_t expected = total - (transport ? 0 : 20) > (small ? room : (uint32_t)MOST) ? -EMSGSIZE
+                               : transport                                                    ? 0
+                                                                                              : -EPROTO;
             CHECK_RESULT(decap(&handle, in, sealed, size, opened, room, &back), expected);
             too_long += expected == -EMSGSIZE;
             if (expected == 0) {
@@ -203,8 +213,15 @@ static void bombs(int transport) {
     CHECK_EQ(dropped(&handle, INBOUND, in, 0, "no_room"), too_long);
 
     /* Nothing at all, nothing but an end, a block of type 3, a distance before the beginning, a stored block that lies. */
-    static const struct { uint8_t bytes[8]; uint32_t count; } streams[] = {
-        {{0}, 0}, {{0x07}, 1}, {{0x03, 0x02, 0, 0}, 4}, {{1, 5, 0, 0xfa, 0xfe, 1, 2, 3}, 8}, {{1, 5, 0, 0xfa, 0xff, 1, 2}, 7}, {{0xff, 0xff, 0xff}, 3}};
+    static const struct {
+        uint8_t bytes[8];
+        uint32_t count;
+    } streams[] = {{{0}, 0},
+                   {{0x07}, 1},
+                   {{0x03, 0x02, 0, 0}, 4},
+                   {{1, 5, 0, 0xfa, 0xfe, 1, 2, 3}, 8},
+                   {{1, 5, 0, 0xfa, 0xff, 1, 2}, 7},
+                   {{0xff, 0xff, 0xff}, 3}};
     uint64_t before = dropped(&handle, INBOUND, in, 0, "corrupt_compression");
     for (unsigned i = 0; i < sizeof streams / sizeof *streams; i++) {
         uint32_t size = wrap(streams[i].bytes, streams[i].count, 17);
@@ -224,15 +241,18 @@ static void refused(const struct g_ipsec_la_sa *sa, const char *why) {
 static void what_it_takes(void) {
     static uint8_t key[32];
     struct g_ipsec_la_sa good = ipcomp(0, 0, 0, 0), sa = good;
-    static const int flags[] = {G_IPSEC_LA_SA_USE_ESN, G_IPSEC_LA_SA_DO_ANTI_REPLAY_CHECK, G_IPSEC_LA_SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL};
+    static const int flags[] = {G_IPSEC_LA_SA_USE_ESN, G_IPSEC_LA_SA_DO_ANTI_REPLAY_CHECK,
+                                G_IPSEC_LA_SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL};
     for (int i = 0; i < 3; i++) {
         sa.cmn_flags = SA_FLAGS(flags[i]);
         sa.nat_info.src_port = sa.nat_info.dest_port = 4500;
         refused(&sa, "a flag of ESP");
     }
-    sa = good, sa.crypto_params.comb_algo = G_IPSEC_LA_COMB_AES_GCM, sa.crypto_params.comb_key = key, sa.crypto_params.comb_key_len_bits = 160;
+    sa = good, sa.crypto_params.comb_algo = G_IPSEC_LA_COMB_AES_GCM, sa.crypto_params.comb_key = key,
+    sa.crypto_params.comb_key_len_bits = 160;
     refused(&sa, "GCM");
-    sa = good, sa.crypto_params.auth_algo = G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, sa.crypto_params.auth_key = key, sa.crypto_params.auth_key_len_bits = 160;
+    sa = good, sa.crypto_params.auth_algo = G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, sa.crypto_params.auth_key = key,
+    sa.crypto_params.auth_key_len_bits = 160;
     refused(&sa, "an integrity algorithm");
     sa.crypto_params.auth_algo = (enum g_ipsec_la_auth_alg)0;
     refused(&sa, "an integrity key");
@@ -288,7 +308,8 @@ int main(void) {
     char name[100];
     for (int i = 0; i < 32; i += (int)loops(1, 7)) {
         int lzs = i & 1, transport = i >> 1 & 1, outer6 = i >> 2 & 1, inner6 = i >> 3 & 1;
-        snprintf(name, sizeof name, "%s %s, outer %d, inner %d", lzs ? "LZS" : "DEFLATE", transport ? "transport" : "tunnel", outer6 ? 6 : 4, inner6 ? 6 : 4);
+        snprintf(name, sizeof name, "%s %s, outer %d, inner %d", lzs ? "LZS" : "DEFLATE",
+                 transport ? "transport" : "tunnel", outer6 ? 6 : 4, inner6 ? 6 : 4);
         check_context = name;
         round_trips(lzs, transport, outer6, inner6, i >> 4 ? GIVEN : 0);
     }

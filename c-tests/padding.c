@@ -29,8 +29,10 @@ static void lengths(uint32_t to, uint32_t multiple, int outer6) {
     struct g_ipsec_la_sa_handle in = add_bundle(&handle, INBOUND, &sa, 1, &options); /* of no meaning there */
     uint32_t most = 65535 - (outer6 ? 40 : 20) - 16 - 16 - 2, longest = esp_length(most / 4 * 4 + 2, outer6);
     for (uint32_t size = 20; size <= 65535; size += size < 160 ? 1 : size < 65300 ? 997 : 1) {
-        if (size < 40 || size % 2) make_packet_v4(packet, size);
-        else make_packet_v6(packet, size);
+        if (size < 40 || size % 2)
+            make_packet_v4(packet, size);
+        else
+            make_packet_v6(packet, size);
         int32_t result = encap(&handle, out, packet, size, sealed, sizeof sealed, &length);
         if (esp_length(size, outer6) > 65535) {
             CHECK_RESULT(result, -EMSGSIZE);
@@ -39,8 +41,10 @@ static void lengths(uint32_t to, uint32_t multiple, int outer6) {
         CHECK_OK(result);
         uint32_t expected = esp_length(padded(size, to, multiple), outer6);
         CHECK(length <= 65535);
-        if (expected <= 65535) CHECK_EQ(length, expected);
-        else CHECK(length >= longest - 4 && length >= esp_length(size, outer6)); /* as far as packets go */
+        if (expected <= 65535)
+            CHECK_EQ(length, expected);
+        else
+            CHECK(length >= longest - 4 && length >= esp_length(size, outer6)); /* as far as packets go */
         uint32_t made = length;
         CHECK_OK(decap(&handle, in, sealed, length, opened, size, &back)); /* no room for padding is needed */
         CHECK_EQ(back, size);
@@ -61,11 +65,14 @@ static void lengths(uint32_t to, uint32_t multiple, int outer6) {
 
 /* The padding is there before encryption, and is not what lay in the buffer. */
 static void is_zero_and_authentic(void) {
-    struct algorithm null_hmac = {"null", 50, G_IPSEC_LA_CIPHER_ALGO_NULL, 0, G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, 160, (enum g_ipsec_la_comb_alg)0, 0, 0};
+    struct algorithm null_hmac = {
+        "null", 50, G_IPSEC_LA_CIPHER_ALGO_NULL, 0, G_IPSEC_LA_AUTH_ALG_SHA1_HMAC, 160, (enum g_ipsec_la_comb_alg)0,
+        0,      0};
     struct g_ipsec_la_sa sa = make_sa(&null_hmac, 0xf002);
     struct g_ipsec_la_ext_sa_options options = no_options();
     options.tfc_pad_to = 1000;
-    struct g_ipsec_la_sa_handle out = add_bundle(&handle, OUTBOUND, &sa, 1, &options), in = add_sa(&handle, INBOUND, &sa);
+    struct g_ipsec_la_sa_handle out = add_bundle(&handle, OUTBOUND, &sa, 1, &options),
+                                in = add_sa(&handle, INBOUND, &sa);
     make_packet_v4(packet, 100);
     for (int in_place = 0; in_place < 2; in_place++) {
         memset(sealed, 0xee, sizeof sealed);
@@ -113,7 +120,8 @@ static void dummies(int outer6, uint32_t pad_to) {
     if (outer6) tunnel_v6(&sa);
     sa.cmn_flags = G_IPSEC_LA_SA_DO_ANTI_REPLAY_CHECK;
     options.tfc_pad_to = pad_to;
-    struct g_ipsec_la_sa_handle out = add_bundle(&handle, OUTBOUND, &sa, 1, &options), in = add_sa(&handle, INBOUND, &sa);
+    struct g_ipsec_la_sa_handle out = add_bundle(&handle, OUTBOUND, &sa, 1, &options),
+                                in = add_sa(&handle, INBOUND, &sa);
     uint32_t number = 0, taken = 0;
     for (uint32_t size = 20; size < 65535 - 80; size += size < 100 ? 1 : 999) {
         CHECK_OK(dummy(out, size, sizeof sealed));
@@ -130,7 +138,7 @@ static void dummies(int outer6, uint32_t pad_to) {
         CHECK_RESULT(dummy(out, size, made - 1), -EMSGSIZE);
         taken++;
         CHECK_OK(dummy(out, size, made));
-        CHECK_EQ(sequence_of(sealed, 50), ++number); /* what did not fit took no number */
+        CHECK_EQ(sequence_of(sealed, 50), ++number);                        /* what did not fit took no number */
         CHECK_OK(decap(&handle, in, sealed, length, opened, 0 + 1, &back)); /* nothing to put anywhere */
         CHECK_EQ(back, 0);
     }
@@ -160,7 +168,8 @@ static void dummies(int outer6, uint32_t pad_to) {
         int32_t result = g_ipsec_la_ext_dummy_packet(&handle, &out, 500, 5, pieces);
         CHECK_RESULT(result, kept[4].length > 0 ? -EMSGSIZE : 0);
     }
-    struct g_ipsec_la_data piece = {sealed, sizeof sealed}, nowhere = {NULL, 100}, twice[2] = {{sealed, 400}, {sealed + 399, 400}};
+    struct g_ipsec_la_data piece = {sealed, sizeof sealed}, nowhere = {NULL, 100},
+                           twice[2] = {{sealed, 400}, {sealed + 399, 400}};
     CHECK_RESULT(g_ipsec_la_ext_dummy_packet(&handle, &out, 500, 1, NULL), -EINVAL);
     CHECK_RESULT(g_ipsec_la_ext_dummy_packet(&handle, &out, 500, 0, &piece), -EINVAL);
     CHECK_RESULT(g_ipsec_la_ext_dummy_packet(&handle, &out, 500, 1025, &piece), -EINVAL);
@@ -200,7 +209,8 @@ static void no_dummies(void) {
 
 int main(void) {
     handle = open_shared("padding");
-    static const uint32_t rules[][2] = {{0, 0}, {1, 0}, {100, 0}, {1000, 0}, {65535, 0}, {0, 1}, {0, 4}, {0, 100}, {0, 1000}, {0, 40000}, {0, 65535}, {500, 256}, {65535, 65535}};
+    static const uint32_t rules[][2] = {{0, 0},   {1, 0},    {100, 0},   {1000, 0},  {65535, 0}, {0, 1},        {0, 4},
+                                        {0, 100}, {0, 1000}, {0, 40000}, {0, 65535}, {500, 256}, {65535, 65535}};
     char name[60];
     check_context = name;
     for (unsigned i = 0; i < sizeof rules / sizeof *rules; i += loops(1, 4))

@@ -12,12 +12,21 @@ static uint8_t packet[INNER], sealed[INNER + 200], opened[INNER + 200];
 static uint32_t length, back;
 
 static struct g_ipsec_la_sa wrapped(int readable, int transport, int outer6, int udp, uint32_t spi) {
-    struct algorithm null_hmac = {"null", G_IPSEC_LA_EXT_PROTOCOL_WESP, G_IPSEC_LA_CIPHER_ALGO_NULL, 0, G_IPSEC_LA_AUTH_ALG_SHA2_256_HMAC, 256, (enum g_ipsec_la_comb_alg)0, 0, 0};
+    struct algorithm null_hmac = {"null",
+                                  G_IPSEC_LA_EXT_PROTOCOL_WESP,
+                                  G_IPSEC_LA_CIPHER_ALGO_NULL,
+                                  0,
+                                  G_IPSEC_LA_AUTH_ALG_SHA2_256_HMAC,
+                                  256,
+                                  (enum g_ipsec_la_comb_alg)0,
+                                  0,
+                                  0};
     struct g_ipsec_la_sa sa = readable ? make_sa(&null_hmac, spi) : gcm_sa(spi);
     sa.proto = G_IPSEC_LA_EXT_PROTOCOL_WESP;
     if (outer6) tunnel_v6(&sa);
-    sa.cmn_flags = SA_FLAGS(G_IPSEC_LA_SA_DO_ANTI_REPLAY_CHECK | (transport ? (int)G_IPSEC_LA_SA_ENCAP_TRANSPORT_MODE : 0) |
-                            (udp ? (int)G_IPSEC_LA_SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL : 0));
+    sa.cmn_flags =
+        SA_FLAGS(G_IPSEC_LA_SA_DO_ANTI_REPLAY_CHECK | (transport ? (int)G_IPSEC_LA_SA_ENCAP_TRANSPORT_MODE : 0) |
+                 (udp ? (int)G_IPSEC_LA_SA_DO_UDP_ENCAP_FOR_NAT_TRAVERSAL : 0));
     sa.nat_info.src_port = sa.nat_info.dest_port = 4500;
     return sa;
 }
@@ -27,8 +36,10 @@ static void on_the_wire(int readable, int transport, int outer6, int inner6, int
     bare.proto = G_IPSEC_LA_PROTOCOL_ESP;
     struct g_ipsec_la_sa_handle out = add_sa(&handle, OUTBOUND, &sa), in = add_sa(&handle, INBOUND, &sa);
     struct g_ipsec_la_sa_handle esp_out = add_sa(&handle, OUTBOUND, &bare), esp_in = add_sa(&handle, INBOUND, &bare);
-    if (inner6) make_packet_v6(packet, INNER);
-    else make_packet_v4(packet, INNER);
+    if (inner6)
+        make_packet_v6(packet, INNER);
+    else
+        make_packet_v4(packet, INNER);
     CHECK_OK(encap(&handle, esp_out, packet, INNER, sealed, sizeof sealed, &length));
     uint32_t esp_length = length;
     CHECK_RESULT(decap(&handle, in, sealed, length, opened, sizeof opened, &back), -EPROTO); /* ESP is not WESP */
@@ -85,8 +96,10 @@ static void on_the_wire(int readable, int transport, int outer6, int inner6, int
     /* Every length that is too short. */
     for (uint32_t cut = (v6 ? 40 : 20); cut < at + front + 8; cut++) {
         CHECK_OK(encap(&handle, out, packet, INNER, sealed, sizeof sealed, &length));
-        if (v6) sealed[4] = 0, sealed[5] = (uint8_t)(cut - 40);
-        else sealed[2] = 0, sealed[3] = (uint8_t)cut;
+        if (v6)
+            sealed[4] = 0, sealed[5] = (uint8_t)(cut - 40);
+        else
+            sealed[2] = 0, sealed[3] = (uint8_t)cut;
         if (udp) sealed[at - 4] = 0, sealed[at - 3] = (uint8_t)(cut - at + 8);
         fix_header(sealed);
         CHECK(decap(&handle, in, sealed, cut, opened, sizeof opened, &back) == -EPROTO);
@@ -154,7 +167,8 @@ int main(void) {
     char name[100];
     for (int i = 0; i < 32; i++) {
         int readable = i & 1, transport = i >> 1 & 1, outer6 = i >> 2 & 1, inner6 = i >> 3 & 1, udp = i >> 4;
-        snprintf(name, sizeof name, "%s %s, outer %d, inner %d%s", readable ? "readable" : "encrypted", transport ? "transport" : "tunnel", outer6 ? 6 : 4, inner6 ? 6 : 4, udp ? ", UDP" : "");
+        snprintf(name, sizeof name, "%s %s, outer %d, inner %d%s", readable ? "readable" : "encrypted",
+                 transport ? "transport" : "tunnel", outer6 ? 6 : 4, inner6 ? 6 : 4, udp ? ", UDP" : "");
         check_context = name;
         on_the_wire(readable, transport, outer6, inner6, udp);
     }
