@@ -1,5 +1,7 @@
-//! What waits for a worker: in order within a lane, and by class between lanes. A lane is of the highest class that
-//! waits in it, so that nothing urgent waits for ever behind what came before it in its own lane.
+//! What waits for a worker: in order within a place, and by class between places. A place is of the highest class that
+//! waits in it, so that nothing urgent waits behind others for what came before it in its own place. And nothing waits for
+//! ever: a class that was passed over often enough has a turn, or one application's urgent calls could keep another one
+//! from closing.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -39,6 +41,9 @@ impl Class {
     }
 }
 
+/// How often a class is passed over in a row before it has a turn.
+const PATIENCE: u32 = 64;
+
 /// What is kept in order: work of one place runs in the order in which it was submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
@@ -77,11 +82,13 @@ struct Lines<T> {
     lines: HashMap<Place, Line<T>>,
     /// Every place that has a line, once, in the list of its line's rank.
     turns: [VecDeque<Place>; CLASSES],
+    /// How often each list was passed over while something waited in it.
+    passed_over: [u32; CLASSES],
 }
 
 impl<T> Default for Lines<T> {
     fn default() -> Self {
-        Self { lines: HashMap::new(), turns: Default::default() }
+        Self { lines: HashMap::new(), turns: Default::default(), passed_over: [0; CLASSES] }
     }
 }
 
@@ -101,9 +108,21 @@ impl<T> Lines<T> {
         }
     }
 
+    /// The highest class in which something waits, unless one has waited for too long.
+    fn next_class(&mut self) -> Option<usize> {
+        let waits = |class: &usize| !self.turns[*class].is_empty();
+        let patient = (0..CLASSES).filter(waits).find(|class| self.passed_over[*class] >= PATIENCE);
+        let next = patient.or_else(|| (0..CLASSES).rfind(waits))?;
+        for class in 0..CLASSES {
+            let passed_over = class != next && !self.turns[class].is_empty();
+            self.passed_over[class] = if passed_over { self.passed_over[class] + 1 } else { 0 };
+        }
+        Some(next)
+    }
+
     /// The oldest task of the place whose turn it is.
     fn pop(&mut self) -> Option<T> {
-        let place = self.turns.iter_mut().rev().find_map(VecDeque::pop_front)?;
+        let place = self.turns[self.next_class()?].pop_front()?;
         let line = self.lines.get_mut(&place)?;
         let (class, task) = line.tasks.pop_front()?;
         line.waiting[class as usize] -= 1;
@@ -193,16 +212,34 @@ mod tests {
         assert!(lines.lines.is_empty() && lines.turns.iter().all(VecDeque::is_empty));
     }
 
+    #[test]
+    fn nothing_waits_for_ever() {
+        let mut lines = Lines::default();
+        for class in [Class::LowerEffort, Class::BestEffort] {
+            lines.push(Place::Own(class as u64), class, class);
+        }
+        let mut order = Vec::new();
+        for number in 100..300 {
+            lines.push(Place::Own(number), Class::Expedited, Class::Expedited);
+            lines.push(Place::Own(number + 1000), Class::Expedited, Class::Expedited);
+            order.extend(lines.pop());
+        }
+        let at = |class| order.iter().position(|other| *other == class);
+        assert_eq!((at(Class::LowerEffort), at(Class::BestEffort)), (Some(64), Some(65)));
+    }
+
     proptest! {
-        /// Against the plain rule: of all places, one with the most urgent work; of that place, the oldest task.
+        /// Against the plain rule: of all places, one with the most urgent work, unless another one was passed over too
+        /// often; of that place, the oldest task.
         #[test]
         fn every_task_comes_once_in_the_order_of_its_place_and_by_class(
-            steps in proptest::collection::vec((any::<bool>(), 0u64..6, 0usize..CLASSES), 1..300)
+            steps in proptest::collection::vec((0u8..5, 0u64..6, 0usize..CLASSES), 1..400)
         ) {
             let mut lines = Lines::default();
             let mut waiting: Vec<(u64, Class, usize)> = Vec::new();
-            for (number, (pushes, place, rank)) in steps.into_iter().enumerate() {
-                if pushes {
+            let mut passed_over = [0; CLASSES];
+            for (number, (action, place, rank)) in steps.into_iter().enumerate() {
+                if action < 3 {
                     lines.push(Place::Own(place), class(rank), number);
                     waiting.push((place, class(rank), number));
                     continue;
@@ -211,11 +248,20 @@ mod tests {
                     prop_assert!(waiting.is_empty());
                     continue;
                 };
-                let highest = waiting.iter().map(|(_, class, _)| *class).max().unwrap();
+                let rank_of = |place: u64| {
+                    waiting.iter().filter(|(other, ..)| *other == place).map(|(_, class, _)| *class).max().unwrap()
+                };
+                let waits = |class: usize| waiting.iter().any(|(place, ..)| rank_of(*place) as usize == class);
+                let classes: Vec<usize> = (0..CLASSES).filter(|class| waits(*class)).collect();
+                let impatient = classes.iter().find(|class| passed_over[**class] >= PATIENCE);
+                let expected = *impatient.or(classes.last()).unwrap();
+                for (class, count) in passed_over.iter_mut().enumerate() {
+                    *count = if classes.contains(&class) && class != expected { *count + 1 } else { 0 };
+                }
                 let at = waiting.iter().position(|(.., number)| *number == task).unwrap();
                 let place = waiting[at].0;
                 prop_assert!(waiting[..at].iter().all(|(other, ..)| *other != place), "overtaken in its own place");
-                prop_assert!(waiting.iter().any(|(other, class, _)| *other == place && *class == highest));
+                prop_assert_eq!(rank_of(place) as usize, expected);
                 waiting.remove(at);
                 let listed: usize = lines.turns.iter().map(VecDeque::len).sum();
                 prop_assert_eq!(listed, lines.lines.len());
