@@ -1,16 +1,22 @@
-"""A ctypes binding of libgipsec: the structures of g_ipsec_la.h, and Accelerator and Sa objects over the calls.
+"""A ctypes binding of libgipsec: Accelerator and Sa objects over the calls. structures.py has what the calls take.
 
 The library is the one named by the environment variable GIPSEC_LIBRARY, or target/release/libgipsec.so.
 """
 
 import ctypes
 import errno
-import ipaddress
 import os
 import pathlib
-from ctypes import POINTER, Structure, Union, byref, c_char_p, c_int32, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
+import threading
+from ctypes import POINTER, byref, c_char_p, c_int32, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass, replace
 from typing import Optional
+
+from structures import (
+    OFFSETS, SIZES, Capabilities, Data, Handle, Hooks, IpAddress, LifetimeFunction, OpenIn, OpenOut, Packet, PacketsDone,
+    RespArgs, ResultOut, SaAddIn, SaAddOut, SaDelIn, SaGetIn, SaGetOut, SaHandle, SaModIn, SaOptions, SaParams,
+    SequenceFunction, Stats,
+)
 
 LIBRARY = os.environ.get(
     "GIPSEC_LIBRARY", str(pathlib.Path(__file__).resolve().parents[2] / "target" / "release" / "libgipsec.so")
@@ -18,7 +24,7 @@ LIBRARY = os.environ.get(
 
 EXCLUSIVE, SHARED = 1, 2
 INBOUND, OUTBOUND = 0, 1
-ESP, AH, IPCOMP = 50, 51, 108
+ESP, AH, IPCOMP, WESP = 50, 51, 108, 141
 COMPRESSION = {None: 0, "deflate": 1, "lzs": 2}
 AUTH = {None: 0, "none": 1, "md5": 2, "sha1": 3, "xcbc": 4, "sha256": 5, "sha384": 6, "sha512": 7, "cmac": 0}
 CIPHER = {None: 0, "null": 1, "des": 2, "3des": 3, "aes-cbc": 4, "aes-ctr": 5}
@@ -33,278 +39,12 @@ FLAG_LIFETIME = 1 << 3
 FLAG_REPLAY = 1 << 4
 FLAG_TRANSPORT = 1 << 5
 FLAG_ESN = 1 << 6
+NOTIFY = {"soft_lifetime": 1 << 8, "overflow": 1 << 9, "periodic": 1 << 10}
+IMPLICIT_IV, COPY_FLOW_LABEL, CHECK_OUTER = 1, 2, 4
+ASYNC = 1
 INBOUND_PROPAGATE_ECN = 1
 MODIFY_REPLAY = 3
 REPLAY_SEQ_NUM, REPLAY_WINDOW = 2, 4
-
-
-class IpAddress(Structure):
-    class Value(Union):
-        _fields_ = [("ipv4", c_uint32), ("ipv6", c_uint8 * 16), ("words", c_uint32 * 4)]
-
-    _anonymous_ = ["value"]
-    _fields_ = [("version", c_uint32), ("value", Value)]
-
-    @classmethod
-    def of(cls, text):
-        address = ipaddress.ip_address(text)
-        value = cls(version=address.version)
-        ctypes.memmove(ctypes.addressof(value) + 4, address.packed, len(address.packed))
-        return value
-
-
-class TunnelEndAddr(Structure):
-    _fields_ = [("src_ip", IpAddress), ("dest_ip", IpAddress)]
-
-
-class NatTraversalInfo(Structure):
-    _fields_ = [("dest_port", c_uint16), ("src_port", c_uint16), ("nat_oa_peer_addr", IpAddress)]
-
-
-class CryptoParams(Structure):
-    _fields_ = [
-        ("auth_algo", c_uint32),
-        ("auth_key", c_void_p),
-        ("auth_key_len_bits", c_uint32),
-        ("cipher_algo", c_uint32),
-        ("cipher_key", c_void_p),
-        ("cipher_key_len_bits", c_uint32),
-        ("comb_algo", c_uint32),
-        ("comb_key", c_void_p),
-        ("comb_key_len_bits", c_uint32),
-        ("icv_len_bits", c_uint8),
-    ]
-
-
-class IpcompInfo(Structure):
-    _fields_ = [("algo", c_uint32), ("cpi", c_uint32)]
-
-
-class SaParams(Structure):
-    class Direction(Union):
-        class Outb(Structure):
-            _fields_ = [
-                ("dscp", c_uint8),
-                ("df_bit_handle", c_uint32),
-                ("dscp_handle", c_uint32),
-                ("iv", c_void_p),
-                ("iv_len_bits", c_uint8),
-            ]
-
-        class Inb(Structure):
-            _fields_ = [("flags", c_uint32), ("anti_replay_window_size", c_uint8)]
-
-        _fields_ = [("outb", Outb), ("inb", Inb)]
-
-    _anonymous_ = ["direction"]
-    _fields_ = [
-        ("spi", c_uint32),
-        ("proto", c_uint8),
-        ("cmn_flags", c_uint32),
-        ("direction", Direction),
-        ("crypto_params", CryptoParams),
-        ("ipcomp_info", IpcompInfo),
-        ("soft_kilobytes_limit", c_uint32),
-        ("hard_kilobytes_limit", c_uint32),
-        ("nat_info", NatTraversalInfo),
-        ("te_addr", TunnelEndAddr),
-    ]
-
-
-class Handle(Structure):
-    _fields_ = [("handle", c_uint32 * 8), ("group_handle", c_uint32 * 8)]
-
-
-class SaHandle(Structure):
-    _fields_ = [("ipsec_sa_handle", c_uint32 * 8)]
-
-
-class OpenIn(Structure):
-    _fields_ = [
-        ("pci_vendor_id", c_uint16),
-        ("device_id", c_uint16),
-        ("accl_name", c_char_p),
-        ("app_identity", c_char_p),
-        ("cb_fn", c_void_p),
-        ("cb_arg", c_void_p),
-        ("cb_arg_len", c_int32),
-    ]
-
-
-class OpenOut(Structure):
-    _fields_ = [("handle", POINTER(Handle))]
-
-
-class CreateGroupIn(Structure):
-    _fields_ = [("group_identity", c_char_p)]
-
-
-class CreateGroupOut(Structure):
-    _fields_ = [("g_ipsec_la_group_handle", c_uint32 * 8)]
-
-
-class RespArgs(Structure):
-    _fields_ = [("cbfn", c_void_p), ("cb_arg", c_void_p), ("cb_arg_len", c_int32)]
-
-
-class Capabilities(Structure):
-    _fields_ = [
-        ("features", c_uint16),
-        ("num_dscp_based_queues", c_uint8),
-        ("auth_algo_caps", c_uint32),
-        ("cipher_algo_caps", c_uint32),
-        ("comb_algo_caps", c_uint32),
-    ]
-
-
-class SaAddIn(Structure):
-    _fields_ = [("dir", c_uint32), ("num_sas", c_uint8), ("sa_params", POINTER(SaParams))]
-
-
-class SaAddOut(Structure):
-    class Value(Union):
-        _fields_ = [("handle", Handle), ("sa_handle", SaHandle)]
-
-    _anonymous_ = ["value"]
-    _fields_ = [("result", c_int32), ("value", Value)]
-
-
-class SaOptions(Structure):
-    """g_ipsec_la_ext_sa_options."""
-
-    _fields_ = [
-        ("size", c_uint32),
-        ("anti_replay_window_size", c_uint32),
-        ("seq_num_overflow_margin", c_uint64),
-        ("seq_num_periodic_interval", c_uint64),
-        ("flags", c_uint32),
-        ("auth_algo", c_uint32),
-        ("comb_algo", c_uint32),
-        ("icv_len_bits", c_uint32),
-        ("tfc_pad_to", c_uint32),
-        ("tfc_pad_multiple", c_uint32),
-    ]
-
-
-class SaModIn(Structure):
-    class Change(Union):
-        class AddrInfo(Structure):
-            _fields_ = [("port", c_uint16), ("addr", IpAddress)]
-
-        class Replay(Structure):
-            _fields_ = [
-                ("flags", c_uint32),
-                ("anti_replay_window_size", c_uint8),
-                ("anti_replay_window_bit_map", c_uint32),
-                ("seq_num", c_uint32),
-                ("hi_seq_num", c_uint32),
-            ]
-
-        _fields_ = [("addr_info", AddrInfo), ("replay", Replay)]
-
-    _anonymous_ = ["change"]
-    _fields_ = [("dir", c_uint32), ("handle", POINTER(SaHandle)), ("flags", c_uint32), ("change", Change)]
-
-
-class ResultOut(Structure):
-    """g_ipsec_la_sa_modify_outargs and g_ipsec_la_sa_del_outargs."""
-
-    _fields_ = [("result", c_int32)]
-
-
-class SaDelIn(Structure):
-    _fields_ = [("dir", c_uint32), ("handle", POINTER(SaHandle))]
-
-
-class Stats(Structure):
-    REFUSALS = (
-        "invalid_ipsec_pkt",
-        "invalid_pad_length",
-        "invalid_seq_num",
-        "anti_replay_late_pkt",
-        "anti_replay_replay_pkt",
-        "invalid_icv",
-        "seq_num_over_flow",
-        "crypto_op_failed",
-        "no_tail_room",
-        "submit_to_accl_failed",
-    )
-    _fields_ = [("packets_processed", c_uint64), ("bytes_processed", c_uint64)] + [(name, c_uint32) for name in REFUSALS]
-
-    def refusals(self):
-        """The counters of refused packets that are not 0."""
-        return {name: getattr(self, name) for name in self.REFUSALS if getattr(self, name)}
-
-
-class SaGetIn(Structure):
-    _fields_ = [
-        ("dir", c_uint32),
-        ("handle", POINTER(SaHandle)),
-        ("operation", c_uint32),
-        ("num_sas", c_uint32),
-        ("flags", c_uint32),
-    ]
-
-
-class SaGetOut(Structure):
-    _fields_ = [
-        ("result", c_int32),
-        ("sa_params", POINTER(SaParams)),
-        ("stats", POINTER(Stats)),
-        ("handle", POINTER(POINTER(SaHandle))),
-    ]
-
-
-class Data(Structure):
-    _fields_ = [("buffer", c_void_p), ("length", c_uint32)]
-
-
-class Packet(Structure):
-    _fields_ = [("num_sg", c_uint32), ("data", POINTER(Data))]
-
-
-# R10.
-SIZES = {
-    Handle: 64,
-    SaHandle: 32,
-    CreateGroupIn: 8,
-    CreateGroupOut: 32,
-    OpenIn: 48,
-    OpenOut: 8,
-    RespArgs: 24,
-    Capabilities: 16,
-    CryptoParams: 56,
-    IpcompInfo: 8,
-    IpAddress: 20,
-    TunnelEndAddr: 40,
-    NatTraversalInfo: 24,
-    SaParams: 184,
-    SaAddIn: 16,
-    SaAddOut: 68,
-    SaModIn: 48,
-    ResultOut: 4,
-    SaDelIn: 16,
-    Stats: 56,
-    SaGetOut: 32,
-    SaGetIn: 32,
-    Data: 16,
-    Packet: 16,
-}
-OFFSETS = {
-    (OpenIn, "cb_fn"): 24,
-    (OpenIn, "cb_arg_len"): 40,
-    (Capabilities, "num_dscp_based_queues"): 2,
-    (Capabilities, "auth_algo_caps"): 4,
-    (CryptoParams, "icv_len_bits"): 52,
-    (SaParams, "cmn_flags"): 8,
-    (SaParams, "direction"): 16,
-    (SaParams, "crypto_params"): 48,
-    (SaParams, "ipcomp_info"): 104,
-    (SaParams, "soft_kilobytes_limit"): 112,
-    (SaParams, "nat_info"): 120,
-    (SaParams, "te_addr"): 144,
-    (SaModIn, "change"): 20,
-}
 
 
 class Error(OSError):
@@ -335,6 +75,15 @@ def _load(path):
         "g_ipsec_la_sa_get": [POINTER(Handle), POINTER(SaGetIn), c_uint32, POINTER(SaGetOut), POINTER(RespArgs)],
         "g_ipsec_la_packet_encap": packets[:4] + [POINTER(Data), POINTER(Data), RespArgs],
         "g_ipsec_la_packet_decap": packets[:4] + [POINTER(Data), POINTER(Data), RespArgs],
+        "g_ipsec_la_multi_packet_encap": packets + [RespArgs],
+        "g_ipsec_la_multi_packet_decap": packets + [RespArgs],
+        "g_ipsec_la_notification_hooks_register": [Handle, POINTER(Hooks)],
+        "g_ipsec_la_notifications_hook_deregister": [Handle],
+        "g_ipsec_la_ext_dummy_packet": [POINTER(Handle), POINTER(SaHandle), c_uint32, c_uint32, POINTER(Data)],
+        "g_ipsec_la_ext_inner_mtu": [POINTER(Handle), POINTER(SaHandle), c_uint32],
+        "g_ipsec_la_ext_sa_drops_get": [
+            POINTER(Handle), c_uint32, POINTER(SaHandle), c_uint32, POINTER(c_uint64), c_uint32,
+        ],
         "g_ipsec_la_ext_multi_packet_encap": packets + [POINTER(c_int32), RespArgs],
         "g_ipsec_la_ext_multi_packet_decap": packets + [POINTER(c_int32), RespArgs],
     }
@@ -342,6 +91,8 @@ def _load(path):
         function = getattr(lib, name)
         function.argtypes, function.restype = arguments, c_int32
     lib.g_ipsec_la_ext_last_error.argtypes, lib.g_ipsec_la_ext_last_error.restype = [], c_char_p
+    name = lib.g_ipsec_la_ext_drop_reason_name
+    name.argtypes, name.restype = [c_uint32], c_char_p
     return lib
 
 
@@ -352,6 +103,13 @@ def api_version():
     version = ctypes.create_string_buffer(32)
     _check(_lib.g_ipsec_la_get_api_version(version))
     return version.value.decode()
+
+
+def drop_reasons():
+    names = []
+    while (name := _lib.g_ipsec_la_ext_drop_reason_name(len(names))) is not None:
+        names.append(name.decode())
+    return names
 
 
 @dataclass(frozen=True)
@@ -381,6 +139,17 @@ class Config:
     iv: bytes = b""
     compression: Optional[str] = None
     cpi: int = 0
+    nat_oa: Optional[str] = None  # the peer's original address
+    implicit_iv: bool = False
+    tfc_pad_to: int = 0
+    tfc_pad_multiple: int = 0
+    copy_flow_label: bool = False
+    check_outer: bool = False
+    notify: tuple = ()  # of the names in NOTIFY
+    soft_kilobytes: int = 0
+    hard_kilobytes: int = 0
+    overflow_margin: int = 0
+    periodic_interval: int = 0
 
     def as_(self, direction):
         return replace(self, direction=direction)
@@ -392,6 +161,8 @@ class Config:
             (self.replay and self.direction == INBOUND, FLAG_REPLAY),
             (self.transport, FLAG_TRANSPORT),
             (self.esn, FLAG_ESN),
+            (self.soft_kilobytes or self.hard_kilobytes, FLAG_LIFETIME),
+            *((True, NOTIFY[name]) for name in self.notify),
         ]
         return sum(flag for chosen, flag in choices if chosen)
 
@@ -442,24 +213,41 @@ def _params(config, kept):
         params.inb.anti_replay_window_size = config.window
     crypto = params.crypto_params
     crypto.auth_algo, crypto.cipher_algo = AUTH[config.auth], CIPHER[config.cipher]
-    crypto.comb_algo, crypto.icv_len_bits = COMBINED[config.combined], config.icv_bits % 256
+    crypto.comb_algo, crypto.icv_len_bits = COMBINED[config.combined], 0 if _extended_icv(config) else config.icv_bits
     crypto.auth_key, crypto.auth_key_len_bits = pointer(config.auth_key), len(config.auth_key) * 8
     crypto.cipher_key, crypto.cipher_key_len_bits = pointer(config.cipher_key), len(config.cipher_key) * 8
     crypto.comb_key, crypto.comb_key_len_bits = pointer(config.combined_key), len(config.combined_key) * 8
     params.ipcomp_info.algo, params.ipcomp_info.cpi = COMPRESSION[config.compression], config.cpi
     if config.udp:
         params.nat_info.src_port, params.nat_info.dest_port = config.udp
+    if config.nat_oa:
+        params.nat_info.nat_oa_peer_addr = IpAddress.of(config.nat_oa)
+    params.soft_kilobytes_limit, params.hard_kilobytes_limit = config.soft_kilobytes, config.hard_kilobytes
     if config.tunnel:
         params.te_addr.src_ip = IpAddress.of(config.tunnel[0])
         params.te_addr.dest_ip = IpAddress.of(config.tunnel[1])
     return params
 
 
+def _extended_icv(config):
+    """What does not fit the eight bits of the document's field, or is not in the document."""
+    return config.icv_bits > 255 or (config.auth, config.icv_bits) in {("sha384", 96), ("sha512", 96)}
+
+
 def _options(config):
+    choices = [
+        (config.implicit_iv, IMPLICIT_IV), (config.copy_flow_label, COPY_FLOW_LABEL), (config.check_outer, CHECK_OUTER)
+    ]
     return SaOptions(
         size=ctypes.sizeof(SaOptions),
+        seq_num_overflow_margin=config.overflow_margin,
+        seq_num_periodic_interval=config.periodic_interval,
+        flags=sum(flag for chosen, flag in choices if chosen),
         auth_algo=EXTENDED_AUTH.get(config.auth, 0),
         comb_algo=EXTENDED_COMBINED.get(config.combined, 0),
+        icv_len_bits=config.icv_bits if _extended_icv(config) else 0,
+        tfc_pad_to=config.tfc_pad_to,
+        tfc_pad_multiple=config.tfc_pad_multiple,
     )
 
 
@@ -474,7 +262,8 @@ class Sa:
         out = SaAddOut()
         arguments = SaAddIn(config.direction, len(configs), params)
         handle, results = byref(accelerator.handle), (0, byref(out), RespArgs())
-        if any(entry.auth_algo or entry.comb_algo for entry in options):
+        plain = bytes(SaOptions(size=ctypes.sizeof(SaOptions)))
+        if any(bytes(entry) != plain for entry in options):
             _check(_lib.g_ipsec_la_ext_sa_add(handle, byref(arguments), options, *results))
         else:
             _check(_lib.g_ipsec_la_sa_add(handle, byref(arguments), *results))
@@ -506,25 +295,49 @@ class Sa:
         _check(_lib.g_ipsec_la_sa_get(byref(self.accelerator.handle), byref(arguments), 0, byref(out), None))
         return stats
 
-    def _one(self, function, packet, room):
-        source = ctypes.create_string_buffer(packet, len(packet)) if packet else ctypes.create_string_buffer(1)
+    def drops(self, entry=0):
+        """The reasons for which packets were refused, and how often, where that is not 0."""
+        names = drop_reasons()
+        counts = (c_uint64 * len(names))()
+        arguments = byref(self.accelerator.handle), self.config.direction, byref(self.handle), entry, counts, len(names)
+        assert _check(_lib.g_ipsec_la_ext_sa_drops_get(*arguments)) == len(names)
+        return {name: count for name, count in zip(names, counts) if count}
+
+    def dummy(self, length, room=65_535):
         target = ctypes.create_string_buffer(room)
-        into = Data(ctypes.cast(source, c_void_p), len(packet))
         out = Data(ctypes.cast(target, c_void_p), room)
-        result = function(
-            byref(self.accelerator.handle), 0, byref(self.handle), 1, byref(into), byref(out), RespArgs()
-        )
-        if result < 0:
-            assert out.length == 0, "a failed packet has an output"
-            assert not any(target.raw), "a failed packet left bytes behind"
-        _check(result)
+        arguments = byref(self.accelerator.handle), byref(self.handle), length, 1, byref(out)
+        _check(_lib.g_ipsec_la_ext_dummy_packet(*arguments))
         return target.raw[: out.length]
 
-    def encap(self, packet, room=65_535):
-        return self._one(_lib.g_ipsec_la_packet_encap, packet, room)
+    def inner_mtu(self, outer_mtu):
+        return _check(_lib.g_ipsec_la_ext_inner_mtu(byref(self.accelerator.handle), byref(self.handle), outer_mtu))
 
-    def decap(self, packet, room=65_535):
-        return self._one(_lib.g_ipsec_la_packet_decap, packet, room)
+    def _one(self, function, packet, lengths, rooms):
+        """`lengths` of the pieces of `packet`, and as many `rooms` for the result."""
+        assert sum(lengths) == len(packet) and len(lengths) == len(rooms)
+        sources, at = [], 0
+        for length in lengths:
+            sources.append(ctypes.create_string_buffer(packet[at : at + length], max(1, length)))
+            at += length
+        targets = [ctypes.create_string_buffer(max(1, room)) for room in rooms]
+        into = (Data * len(lengths))(*[(ctypes.cast(s, c_void_p), n) for s, n in zip(sources, lengths)])
+        out = (Data * len(rooms))(*[(ctypes.cast(t, c_void_p), room) for t, room in zip(targets, rooms)])
+        result = function(
+            byref(self.accelerator.handle), 0, byref(self.handle), len(lengths), into, out, RespArgs()
+        )
+        if result < 0:
+            assert not any(data.length for data in out), "a failed packet has an output"
+            assert not any(any(target.raw) for target in targets), "a failed packet left bytes behind"
+        _check(result)
+        return b"".join(target.raw[: data.length] for target, data in zip(targets, out))
+
+    def encap(self, packet, room=65_535, pieces=None):
+        """`pieces`: the lengths of the input's, and the rooms of the output's."""
+        return self._one(_lib.g_ipsec_la_packet_encap, packet, *(pieces or ([len(packet)], [room])))
+
+    def decap(self, packet, room=65_535, pieces=None):
+        return self._one(_lib.g_ipsec_la_packet_decap, packet, *(pieces or ([len(packet)], [room])))
 
     def _many(self, function, packets, room):
         count = len(packets)
