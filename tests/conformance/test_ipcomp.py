@@ -1,4 +1,5 @@
-"""IPComp (RFC 3173) with DEFLATE, alone and inside ESP, with a Linux kernel as the other end. The kernel has no LZS."""
+"""IPComp (RFC 3173) with DEFLATE, alone and inside ESP, with a Linux kernel as the other end. The kernel has no LZS:
+test_compression.py has it."""
 
 from dataclasses import dataclass
 from typing import Optional
