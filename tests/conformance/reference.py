@@ -1,6 +1,6 @@
 """ESP and AH once more, on top of the `cryptography` package alone, for what scapy cannot do or gets wrong.
 
-Written from RFC 4302, 4303, 4106, 4309, 4494, 4543, 3566, 3602, 3686, 7634 and 3948; slow and without state.
+Written from RFC 4302, 4303, 4106, 4309, 4494, 4543, 3566, 3602, 3686, 7634, 8750 and 3948; slow and without state.
 """
 
 import hashlib
@@ -76,6 +76,9 @@ def icv_len(config):
 
 
 def iv_len(config):
+    """Of what is sent."""
+    if config.implicit_iv:
+        return 0
     if config.combined or config.cipher == "aes-ctr":
         return 8
     return {"aes-cbc": 16, "des": 8, "3des": 8}.get(config.cipher, 0)
@@ -105,9 +108,15 @@ def _additional_data(config, spi, sequence):
     return struct.pack("!IQ", spi, sequence) if config.esn else struct.pack("!II", spi, sequence & 0xFFFFFFFF)
 
 
+def _implicit(config, sequence, iv):
+    """RFC 8750 section 3: the 64-bit sequence number, or 32 bits of zeros and the 32-bit one, where no IV is sent."""
+    return struct.pack("!Q", sequence if config.esn else sequence & 0xFFFFFFFF) if config.implicit_iv else iv
+
+
 def seal(config, sequence, iv, plaintext):
     """An ESP packet from its SPI to its ICV; `plaintext` has its trailer."""
     head = struct.pack("!II", config.spi, sequence & 0xFFFFFFFF) + iv
+    iv = _implicit(config, sequence, iv)
     aad = _additional_data(config, config.spi, sequence)
     key, length = config.combined_key, icv_len(config)
     if config.combined == "gcm":
@@ -130,6 +139,7 @@ def unseal(config, sequence, packet):
     """The plaintext of an ESP packet, whose bytes must be exactly what `seal` gives for it."""
     ivs, icvs = iv_len(config), icv_len(config)
     iv, body = packet[8 : 8 + ivs], packet[8 + ivs : len(packet) - icvs]
+    sent, iv = iv, _implicit(config, sequence, iv)
     key = config.combined_key
     if config.combined == "gcm":
         plaintext = _crypt(Cipher(algorithms.AES(key[4:]), modes.CTR(key[:4] + iv + b"\0\0\0\2")).decryptor(), body)
@@ -145,7 +155,7 @@ def unseal(config, sequence, packet):
         plaintext = body
     else:
         plaintext = _crypt(_cipher(config, iv).decryptor(), body)
-    if seal(config, sequence, iv, plaintext) != packet:
+    if seal(config, sequence, sent, plaintext) != packet:
         raise Refused("the ESP packet is not what the reference makes of its plaintext")
     return plaintext
 

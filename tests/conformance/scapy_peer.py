@@ -9,6 +9,7 @@ from scapy.packet import Raw
 
 import gipsec
 import reference
+import traffic
 
 CRYPT = {"null": "NULL", "des": "DES", "3des": "3DES", "aes-cbc": "AES-CBC", "aes-ctr": "AES-CTR"}
 COMBINED = {"gcm": "AES-GCM", "ccm": "AES-CCM", "gmac": "AES-NULL-GMAC", "chacha20-poly1305": "CHACHA20-POLY1305"}
@@ -21,8 +22,8 @@ AUTH = {
     "cmac": "AES-CMAC-96",
 }
 # scapy's own algorithm with another length of ICV.
-for _name, _usual, _bits in [("md5", "HMAC-MD5-96", 128), ("sha1", "HMAC-SHA1-96", 160), ("sha256", "SHA2-256-128", 96)]:
-    _algorithm = ipsec.AUTH_ALGOS[_usual]
+for _name, _bits in [(name, bits) for name, others in traffic.OTHER_ICVS.items() for bits in others]:
+    _algorithm = ipsec.AUTH_ALGOS[AUTH[_name]]
     ipsec.AUTH_ALGOS[f"{_name}-{_bits}"] = ipsec.AuthAlgo(
         f"{_name}-{_bits}", mac=_algorithm.mac, digestmod=_algorithm.digestmod, icv_size=_bits // 8
     )

@@ -37,6 +37,9 @@ AUTHS = {
     ("sha256", 96): ("HMAC-SHA-256-96 [draft-ietf-ipsec-ciph-sha-256-00]", True),
     ("sha384", 0): ("HMAC-SHA-384-192 [RFC4868]", True),
     ("sha512", 0): ("HMAC-SHA-512-256 [RFC4868]", True),
+    ("sha256", 256): ("ANY 256 bit authentication [no checking]", False),
+    ("sha384", 96): ("ANY 96 bit authentication [no checking]", False),
+    ("sha512", 96): ("ANY 96 bit authentication [no checking]", False),
     ("xcbc", 0): ("ANY 96 bit authentication [no checking]", False),
     ("cmac", 0): ("ANY 96 bit authentication [no checking]", False),
 }
@@ -124,6 +127,28 @@ def made_by_the_library(accelerator, case):
     return config, config.tunnel or inner, packets
 
 
+def dissect(directory, frames, sas, fields):
+    """For each frame the fields that tshark shows, given the SAs that `row` describes."""
+    capture = directory / "ipsec.pcap"
+    with capture.open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, RAW_IP))
+        for frame in frames:
+            file.write(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
+    run = subprocess.run(
+        [TSHARK, "-n", "-r", str(capture), "-T", "fields", "-E", "separator=;"]
+        # The payloads are random: let no heuristic take one for something else, and fail.
+        + ["-d", "udp.port==50001,data"]
+        + [argument for field in fields for argument in ("-e", field)]
+        + ["-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"]
+        + [argument for sa in sas for argument in ("-o", sa)],
+        capture_output=True, text=True, timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert len(lines) == len(frames)
+    return [dict(zip(fields, line.split(";"))) for line in lines]
+
+
 @pytest.fixture(scope="session")
 def seen(accelerator, request, tmp_path_factory):
     """By case the SA, what is in its packets, and what tshark saw in them."""
@@ -131,28 +156,12 @@ def seen(accelerator, request, tmp_path_factory):
         pytest.skip("SKIPPED: tshark is not installed")
     items = [item for item in request.session.items if "seen" in getattr(item, "fixturenames", ())]
     made = {case: made_by_the_library(accelerator, case) for case in (item.callspec.params["case"] for item in items)}
-    capture = tmp_path_factory.mktemp("tshark") / "ipsec.pcap"
-    with capture.open("wb") as file:
-        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, RAW_IP))
-        for _, _, packets in made.values():
-            for packet, _ in packets:
-                file.write(struct.pack("<IIII", 0, 0, len(packet), len(packet)) + packet)
+    frames = [packet for _, _, packets in made.values() for packet, _ in packets]
     sas = [row(config, ends) for config, ends, _ in made.values() if config.proto == gipsec.ESP]
-    run = subprocess.run(
-        [TSHARK, "-n", "-r", str(capture), "-T", "fields", "-E", "separator=;"]
-        # The payloads are random: let no heuristic take one for something else, and fail.
-        + ["-d", "udp.port==50001,data"]
-        + [argument for field in FIELDS for argument in ("-e", field)]
-        + ["-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"]
-        + [argument for sa in sas for argument in ("-o", sa)],
-        capture_output=True, text=True, timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    lines = iter(run.stdout.splitlines())
+    lines = iter(dissect(tmp_path_factory.mktemp("tshark"), frames, sas, FIELDS))
     saw = {}
     for case, (config, _, packets) in made.items():
-        shown = [dict(zip(FIELDS, next(lines).split(";"))) for _ in packets]
-        saw[case] = config, packets, shown
+        saw[case] = config, packets, [next(lines) for _ in packets]
     assert next(lines, None) is None
     return saw
 

@@ -34,8 +34,8 @@ CIPHER_KEYS = {
     "aes192-ctr": ("aes-ctr", 28),
     "aes256-ctr": ("aes-ctr", 36),
 }
-# ICV lengths that are not the usual ones (R18). A full SHA-2 does not fit the eight bits of icv_len_bits.
-OTHER_ICVS = {"md5": [128], "sha1": [160], "sha256": [96]}
+# ICV lengths that are not the usual ones. Those of SHA-2 but 96 bits of SHA-256 (R18) are the extensions' to give.
+OTHER_ICVS = {"md5": [128], "sha1": [160], "sha256": [96, 256], "sha384": [96, 384], "sha512": [96, 512]}
 
 
 def generator(*names):
