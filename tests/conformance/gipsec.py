@@ -3,10 +3,12 @@
 The library is the one named by the environment variable GIPSEC_LIBRARY, or target/release/libgipsec.so.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
 import pathlib
+import queue
 import threading
 from ctypes import POINTER, byref, c_char_p, c_int32, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass, replace
@@ -171,7 +173,7 @@ class Accelerator:
     """An open accelerator; a context manager."""
 
     def __init__(self, name=None, mode=SHARED, application="conformance"):
-        self.handle = Handle()
+        self.handle, self.kept = Handle(), []
         arguments = OpenIn(accl_name=name and name.encode(), app_identity=application.encode())
         _check(_lib.g_ipsec_la_open(mode, byref(arguments), byref(OpenOut(ctypes.pointer(self.handle)))))
 
@@ -192,6 +194,28 @@ class Accelerator:
     def add(self, config, *more):
         """An SA, or a bundle of them."""
         return Sa(self, config, *more)
+
+    @contextlib.contextmanager
+    def notices(self):
+        """A queue that takes (what, value) of every notification: a sequence number, or kilobytes."""
+        arrived = queue.Queue()
+
+        def number(what):
+            return SequenceFunction(
+                lambda _, notice: arrived.put((what, notice.contents.hi_seq_num << 32 | notice.contents.seq_num))
+            )
+
+        hooks = Hooks(
+            number("overflow"), number("periodic"),
+            LifetimeFunction(lambda _, notice: arrived.put(("soft_lifetime", notice.contents.ipsec_lifetime_in_kbytes))),
+        )
+        _check(_lib.g_ipsec_la_notification_hooks_register(self.handle, byref(hooks)))
+        try:
+            yield arrived
+        finally:
+            _check(_lib.g_ipsec_la_notifications_hook_deregister(self.handle))
+            # One that waits may still be called.
+            self.kept.append(hooks)
 
 
 def _params(config, kept):
@@ -339,7 +363,7 @@ class Sa:
     def decap(self, packet, room=65_535, pieces=None):
         return self._one(_lib.g_ipsec_la_packet_decap, packet, *(pieces or ([len(packet)], [room])))
 
-    def _many(self, function, packets, room):
+    def _many(self, function, packets, room, later=False):
         count = len(packets)
         sources = [ctypes.create_string_buffer(packet, max(1, len(packet))) for packet in packets]
         targets = [ctypes.create_string_buffer(room) for _ in packets]
@@ -351,14 +375,26 @@ class Sa:
             start = ctypes.addressof(data)
             return (Packet * count)(*[(1, ctypes.cast(start + i * step, POINTER(Data))) for i in range(count)])
 
+        arguments = byref(self.accelerator.handle), ASYNC if later else 0, byref(self.handle), count, array(ins), array(outs)
+        if later:
+            done = threading.Event()
+            answer = PacketsDone(lambda *_: done.set())
+            _check(function(*arguments, RespArgs(ctypes.cast(answer, c_void_p), None, 0)))
+            assert done.wait(10), "no callback"
+            return [target.raw[: out.length] for target, out in zip(targets, outs)]
         results = (c_int32 * count)()
-        first = function(
-            byref(self.accelerator.handle), 0, byref(self.handle), count, array(ins), array(outs), results, RespArgs()
-        )
+        first = function(*arguments, results, RespArgs())
         assert first == next((result for result in results if result), 0), "the result is not the first failure"
         for result, out in zip(results, outs):
             assert result == 0 or out.length == 0, "a failed packet has an output"
         return [t.raw[: o.length] if r == 0 else r for r, t, o in zip(results, targets, outs)]
+
+    def encap_later(self, packets, room=10_240):
+        """As the callback of an asynchronous call finds them."""
+        return self._many(_lib.g_ipsec_la_multi_packet_encap, packets, room, True)
+
+    def decap_later(self, packets, room=10_240):
+        return self._many(_lib.g_ipsec_la_multi_packet_decap, packets, room, True)
 
     def encap_many(self, packets, room=10_240):
         """For each packet the result, or a negative errno."""

@@ -22,6 +22,8 @@ def covers(item):
     peer = "scapy" if params.get("peer_class") is scapy_peer.Peer else "OpenSSL"
     if item.originalname in ("test_outer_header", "test_congestion_on_the_way"):
         return peer, None, ["outer header: DSCP, DF, ECN"]
+    if item.originalname in ("test_flow_label", "test_outer_addresses_are_checked"):
+        return peer, None, ["outer header: flow label, addresses checked"]
     if "test_ah" in item.originalname or "ipv4_option" in item.originalname:
         return peer, params.get("name"), ["IPv4 options, IPv6 extension headers"]
     return peer, None, []
@@ -67,6 +69,46 @@ def test_outer_header(accelerator, fields, shape, ecn):
                         assert reference.checksum(sent[:20]) == 0
                     else:
                         assert (header.hlim, header.nh, header.plen, header.fl) == (64, protocol, len(sent) - 40, 0)
+
+
+@pytest.mark.parametrize("fields", [GCM, AH_SHA256], ids=["esp", "ah"])
+@pytest.mark.parametrize("shape", ["tunnel-6in6", "tunnel-4in6"])
+@pytest.mark.parametrize("copied", [False, True])
+def test_flow_label(accelerator, fields, shape, copied):
+    """RFC 6438: the flow label of a tunnel."""
+    rng = traffic.generator("flow", shape, copied, fields.get("proto"))
+    inner = traffic.SHAPES[shape][1]
+    config = traffic.config(rng, fields, shape, copy_flow_label=copied)
+    with accelerator.add(config) as outbound:
+        for _ in range(20):
+            packet = traffic.packet(rng, inner, 40)
+            expected = IPv6(packet).fl if copied and inner == 6 else 0
+            assert IPv6(outbound.encap(packet)).fl == expected
+
+
+@pytest.mark.parametrize("fields", [GCM, AH_SHA256], ids=["esp", "ah"])
+@pytest.mark.parametrize("shape", [name for name in traffic.SHAPES if name.startswith("tunnel")])
+def test_outer_addresses_are_checked(accelerator, fields, shape):
+    rng = traffic.generator("outer", shape, fields.get("proto"))
+    config = traffic.config(rng, fields, shape, check_outer=True, replay=True)
+    outer, inner = traffic.SHAPES[shape]
+    source, destination = config.tunnel
+    others = [("203.0.113.1", destination), (source, "203.0.113.1"), (destination, source)]
+    if outer == 6:
+        others = [("2001:db8::2", destination), (source, "2001:db8::1"), (destination, source)]
+    packet = traffic.packet(rng, inner, 40)
+    unchecked = gipsec.replace(config, check_outer=False)
+    with accelerator.add(config.as_(gipsec.INBOUND)) as inbound, accelerator.add(unchecked.as_(gipsec.INBOUND)) as lax:
+        for count, other in enumerate(others, 1):
+            stray = reference.Peer(gipsec.replace(config, tunnel=other), rng).protect(packet, count)
+            with pytest.raises(gipsec.Error) as caught:
+                inbound.decap(stray)
+            assert caught.value.errno == errno.EPROTO
+            assert inbound.statistics().refusals() == {"invalid_ipsec_pkt": count}
+            assert lax.decap(stray) == packet
+        # They took no sequence number.
+        for number in range(1, len(others) + 1):
+            assert inbound.decap(reference.Peer(config, rng).protect(packet, number)) == packet
 
 
 # RFC 6040 figure 4. Rows: inner; columns: outer Not-ECT, ECT(1), ECT(0), CE. None is "drop".
