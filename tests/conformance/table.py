@@ -2,7 +2,7 @@
 
     table.py RESULTS LOG PAGE     RESULTS: what conftest.py wrote; LOG: what the Rust tests of published vectors said
 
-Exit status 1 when a case failed. It says nothing that changes from run to run.
+Exit status 1 when a case failed, or none passed for a capability that is set. It says nothing that changes from run to run.
 """
 
 import collections
@@ -15,6 +15,7 @@ import sys
 import scapy
 from cryptography.hazmat.backends.openssl import backend
 
+import gipsec
 import scapy_peer
 import test_tshark
 import test_vectors
@@ -34,13 +35,76 @@ FEATURES = {
     "udp": "UDP encapsulation, IPv4 and IPv6",
     "UDP encapsulation": "what else comes to an ESP port: IKE, keepalives",
     "forged, repeated and malformed packets refused": None,
-    "padding of traffic flow, dummy packets": None,
+    "padding of traffic flow, dummy packets": "up to 255 bytes of padding of a peer's, its dummy packets, wrong padding",
+    "tfc": "payloads padded for the traffic flow, dummy packets, of ours and of the kernel's",
     "outer header: DSCP, DF, ECN": None,
+    "outer header: flow label, addresses checked": None,
     "IPv4 options, IPv6 extension headers": None,
     "IPComp with DEFLATE, alone and inside ESP": None,
+    "IPComp with LZS": None,
+    "bundles": "bundles of two to four: ESP, AH, IPComp and WESP in one another",
+    "wesp encrypted": "WESP, encrypted",
+    "wesp readable": "WESP, readable on the way",
+    "implicit IV (RFC 8750)": None,
+    "NAT-OA": "transport checksums behind a NAT (NAT-OA)",
+    "pieces": "packets in pieces",
+    "asynchronous": "asynchronous calls, in DSCP classes",
+    "lifetimes": "soft and hard lifetimes in bytes",
+    "overflow": "the end of the sequence numbers",
+    "periodic": "periodic notifications of sequence numbers",
     "byte for byte, IV given": None,
 }
-NO_FEATURE = {(TSHARK, "esn"): "tshark 4.0 has no ESN"}
+
+SIZES = ("128", "192", "256")
+
+
+def named(*starts):
+    """The transforms that some word of their names begins with one of these."""
+    names = [name for name, _ in [*traffic.esp_transforms(), *traffic.ah_transforms()]]
+    return [name for name in names if any(part.startswith(starts) for part in name.removeprefix("ah-").split("+"))]
+
+
+# By bit of g_ipsec_la_capabilities, what exercises it: rows of the table of features, or of that of transforms.
+CAPABILITIES = {
+    "sg_features": ["pieces"],
+    "ah_protocol": [name for name, _ in traffic.ah_transforms()],
+    "esp_protocol": [name for name, _ in traffic.esp_transforms()],
+    "wesp_protocol": ["wesp encrypted", "wesp readable"],
+    "ipcomp_protocol": ["IPComp with DEFLATE, alone and inside ESP", "IPComp with LZS"],
+    "multi_sec_protocol": ["bundles"],
+    "udp_encap": ["udp", "UDP encapsulation", "NAT-OA"],
+    "esn": ["esn"],
+    "tfc": ["tfc"],
+    "ecn": ["outer header: DSCP, DF, ECN"],
+    "df": ["outer header: DSCP, DF, ECN"],
+    "anti_replay_check": ["forged, repeated and malformed packets refused"],
+    "ipv6_support": ["tunnel-6in4", "tunnel-4in6", "tunnel-6in6", "transport-6"],
+    "soft_lifetime_bytes_notify": ["lifetimes"],
+    "seqnum_overflow_notify": ["overflow"],
+    "seqnum_periodic_notify": ["periodic"],
+    "num_dscp_based_queues": ["asynchronous"],
+    "auth_algo_caps.md5": named("md5"),
+    "auth_algo_caps.sha1": named("sha1"),
+    "auth_algo_caps.sha2": named("sha256", "sha384", "sha512"),
+    "auth_algo_caps.aes_xcbc": named("xcbc"),
+    "auth_algo_caps.none": named("none"),
+    "cipher_algo_caps.des": named("des"),
+    "cipher_algo_caps.des_c": named("3des"),
+    "cipher_algo_caps.aes": named(*(f"aes{bits}-cbc" for bits in SIZES)),
+    "cipher_algo_caps.aes_ctr": named(*(f"aes{bits}-ctr" for bits in SIZES)),
+    "cipher_algo_caps.null": named("null"),
+    "comb_algo_caps.aes_ccm": named(*(f"aes{bits}-ccm" for bits in SIZES)),
+    "comb_algo_caps.aes_gcm": named(*(f"aes{bits}-gcm" for bits in SIZES)),
+    "comb_algo_caps.aes_gmac": named(*(f"aes{bits}-gmac" for bits in SIZES)),
+}
+NO_FEATURE = {
+    (TSHARK, "esn"): "tshark 4.0 has no ESN",
+    (KERNEL, "IPComp with LZS"): "the kernel has no LZS",
+    **{(SCAPY, name): "scapy has no IPComp" for name in FEATURES if name.startswith("IPComp")},
+    **{(TSHARK, name): "tshark 4.0 knows no WESP" for name in FEATURES if name.startswith("wesp")},
+    **{(KERNEL, name): "the kernel has no WESP" for name in FEATURES if name.startswith("wesp")},
+    **{(peer, "implicit IV (RFC 8750)"): f"{peer} has no implicit IVs" for peer in (SCAPY, TSHARK, KERNEL)},
+}
 
 HEAD = """# Conformance
 
@@ -51,7 +115,9 @@ runs every case and writes this page anew; it fails when a case fails.
   Project Wycheproof, valid and forged, on every backend of the kernels. Where a transform is two algorithms the number is
   the sum of both.
 - **OpenSSL** {openssl}: packets recomputed by `tests/conformance/reference.py`, ESP and AH written from the RFCs upon the
-  cryptography package and hashlib; both ways with random packets, and byte for byte with the IV given.
+  cryptography package and hashlib; both ways with random packets, and byte for byte with the IV given. IPComp is
+  `ipcomp.py`: zlib, and an LZS written from its description. The header of WESP is `wesp.py`, written from RFC 5840, since
+  no other implementation can be installed; what is inside is judged by OpenSSL, or scapy.
 - **scapy** {scapy}: its own ESP and AH, both ways.
 - **tshark** {tshark}: decrypts and authenticates a capture of what the library made. Of AH it shows the fields, and does not
   check the ICV.
@@ -59,6 +125,11 @@ runs every case and writes this page anew; it fails when a case fails.
   and AH also sends a repeated and a forged packet each way, which the other end has to refuse.
 
 A number is of cases that passed; a case is several packets. – is where there is nothing to test.
+"""
+
+
+CAPABILITIES_HEAD = """Every bit of `g_ipsec_la_capabilities`, and how many of the cases above are behind it. The command fails when a bit is set
+and no case passed.
 """
 
 
@@ -157,6 +228,25 @@ def features(results, notes):
         yield row(title or feature, cells)
 
 
+def capabilities(results, set_bits):
+    """A row for each bit, and what is set without a case that passed."""
+    passed = collections.Counter()
+    for result in results:
+        if result["outcome"] == "passed":
+            for row_of in {result["transform"], *result["features"]} - {None}:
+                passed[row_of, result["peer"]] += 1
+    lines, missing = [row("", ["set", "exercised by", *PEERS[1:]]), "|---|---|---|" + "---:|" * len(PEERS[1:])], []
+    for bit, rows in CAPABILITIES.items():
+        counts = [sum(passed[name, peer] for name in rows) for peer in PEERS[1:]]
+        titles = [FEATURES[name] or name for name in rows if name in FEATURES]
+        by = "; ".join(titles) or f"{len(rows)} transforms"
+        lines.append(row(f"`{bit}`", ["yes" if bit in set_bits else "no", by, *(f"{count:,}" if count else "–" for count in counts)]))
+        if bit in set_bits and not any(counts):
+            missing.append(bit)
+    missing += [bit for bit in set_bits if bit not in CAPABILITIES]
+    return lines, missing
+
+
 def short(version):
     return ".".join(version.split(".")[:2])
 
@@ -185,11 +275,16 @@ def main(results, log, page):
     lines = [HEAD.format(**versions()), "## Transforms\n"]
     lines += transforms(results, published(log), skipped and skipped[1], notes)
     lines += ["\n## Features\n", *features(results, notes)]
+    with gipsec.Accelerator() as accelerator:
+        rows, missing = capabilities(results, set(accelerator.capabilities().names()))
+    lines += ["\n## Capabilities\n", CAPABILITIES_HEAD, *rows]
     if skipped:
         lines.append(f"\nNot all published vectors were run: {skipped[1]}")
     lines += ["\n## Notes\n", notes.text()]
     pathlib.Path(page).write_text("\n".join(lines) + "\n")
     failed = sum(result["outcome"] == "failed" for result in results)
+    if missing:
+        sys.exit(f"set, and exercised by no case that passed: {', '.join(sorted(missing))}")
     if failed:
         sys.exit(f"{failed} cases failed: see {page}")
 
