@@ -20,6 +20,11 @@ def pytest_report_header():
     return f"libgipsec: {gipsec.LIBRARY}; repeat this run with GIPSEC_SEED={traffic.SEED}"
 
 
+def pytest_collection_modifyitems(items):
+    """Those with the kernel last and in one go: it ends when it is left alone."""
+    items.sort(key=lambda item: "kernel" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def kernel(request):
     """A Linux kernel with the SAs of every case that is going to run: one boot for all."""

@@ -375,7 +375,8 @@ class Sa:
             start = ctypes.addressof(data)
             return (Packet * count)(*[(1, ctypes.cast(start + i * step, POINTER(Data))) for i in range(count)])
 
-        arguments = byref(self.accelerator.handle), ASYNC if later else 0, byref(self.handle), count, array(ins), array(outs)
+        handles = byref(self.accelerator.handle), ASYNC if later else 0, byref(self.handle)
+        arguments = *handles, count, array(ins), array(outs)
         if later:
             done = threading.Event()
             answer = PacketsDone(lambda *_: done.set())

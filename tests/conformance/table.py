@@ -128,8 +128,8 @@ A number is of cases that passed; a case is several packets. – is where there 
 """
 
 
-CAPABILITIES_HEAD = """Every bit of `g_ipsec_la_capabilities`, and how many of the cases above are behind it. The command fails when a bit is set
-and no case passed.
+CAPABILITIES_HEAD = """Every bit of `g_ipsec_la_capabilities`, and how many of the cases above are behind it. The
+command fails when a bit is set and no case passed.
 """
 
 
@@ -240,7 +240,8 @@ def capabilities(results, set_bits):
         counts = [sum(passed[name, peer] for name in rows) for peer in PEERS[1:]]
         titles = [FEATURES[name] or name for name in rows if name in FEATURES]
         by = "; ".join(titles) or f"{len(rows)} transforms"
-        lines.append(row(f"`{bit}`", ["yes" if bit in set_bits else "no", by, *(f"{count:,}" if count else "–" for count in counts)]))
+        numbers = [f"{count:,}" if count else "–" for count in counts]
+        lines.append(row(f"`{bit}`", ["yes" if bit in set_bits else "no", by, *numbers]))
         if bit in set_bits and not any(counts):
             missing.append(bit)
     missing += [bit for bit in set_bits if bit not in CAPABILITIES]

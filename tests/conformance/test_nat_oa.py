@@ -37,7 +37,8 @@ def header(rng, family, source, extensions):
         return IP(src=source, dst=OWN[4], id=9, options=options)
     built = IPv6(src=source, dst=OWN[6])
     if extensions:
-        built /= IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)]) / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
+        options = [PadN(optdata=b"\0" * 4)]
+        built /= IPv6ExtHdrHopByHop(options=options) / IPv6ExtHdrDestOpt(options=options)
     return built
 
 
@@ -54,13 +55,11 @@ def config_of(rng, name, **more):
     return traffic.config(rng, ESP[name], "transport-4", udp=(40_000, 4500), **more)
 
 
-@pytest.mark.parametrize("upper", UPPER)
-@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize(
+    "family, upper", [(4, "tcp"), (4, "udp"), (4, "icmp"), (6, "tcp"), (6, "udp"), (6, "icmpv6")]
+)
 @pytest.mark.parametrize("name", ["aes128-gcm-128", "aes128-cbc+sha256"])
 def test_checksums_are_put_right(accelerator, name, family, upper):
-    if (family, upper) in {(4, "icmpv6"), (6, "icmp")}:
-        # No such thing: ICMP over its own family.
-        upper = {"icmpv6": "icmp", "icmp": "icmpv6"}[upper]
     rng = traffic.generator("nat", name, family, upper)
     config = config_of(rng, name, nat_oa=ORIGINAL[family])
     peer = scapy_peer.Peer(config, rng)
@@ -70,9 +69,7 @@ def test_checksums_are_put_right(accelerator, name, family, upper):
             # scapy puts UDP encapsulation wrongly behind extension headers: those go through the reference.
             extensions = number % 5 == 0
             sender = reference.Peer(config, rng) if extensions else peer
-            before = bytes(header(rng, family, ORIGINAL[family], False) / data)
-            if extensions:
-                before = bytes(header(rng, family, ORIGINAL[family], True) / data)
+            before = bytes(header(rng, family, ORIGINAL[family], extensions) / data)
             after = translated(before, NAT[family])
             # What scapy computes over the addresses that the receiver sees.
             upper_at = len(reference.split(before)[0])

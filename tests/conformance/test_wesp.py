@@ -17,7 +17,9 @@ ENCRYPTED = [
     "aes128-gcm-128", "aes256-gcm-64", "aes192-ccm-96", "chacha20-poly1305", "aes128-cbc+sha1", "aes256-cbc+sha256",
     "aes128-ctr+cmac", "3des+md5",
 ]
-READABLE = ["null+md5", "null+sha1", "null+sha256", "null+sha384", "null+sha512", "null+xcbc", "aes128-gmac", "aes256-gmac"]
+READABLE = [
+    "null+md5", "null+sha1", "null+sha256", "null+sha384", "null+sha512", "null+xcbc", "aes128-gmac", "aes256-gmac",
+]
 PACKETS = 4
 
 
