@@ -79,8 +79,7 @@ def lies(config, ipv6, header, esp):
     def with_(number=number, length=length, icv=icv, flags=flags, padding=padding):
         return bytes([number, length, icv, flags]) + padding + esp
 
-    if not wesp.readable(config):
-        yield "next header", with_(number=4)
+    yield "next header", with_(number=number ^ 4)
     for wrong in {4, 8, 12, 13, 16, 20, 24, 255, length + 4, length - 4, length + 8, 0 if length else 16} - {length}:
         yield f"HdrLen {wrong}", with_(length=wrong % 256)
     for wrong in {8, 12, 16, 255, icv + 1, icv - 1, 0 if icv else 16} - {icv}:
@@ -120,15 +119,10 @@ def test_a_header_that_lies_is_refused(accelerator, name, shape, udp):
             assert (what, caught.value.errno) == (what, errno.EPROTO)
             assert (what, inbound.drops()) == (what, {"bad_wesp_header": count})
         assert inbound.statistics().refusals() == {"invalid_ipsec_pkt": count}
+        # None of them used up the number: anybody on the way could have made them.
         assert inbound.decap(good) == packet
-        if wesp.readable(config):
-            # Section 2: the receiver compares it with the one in the trailer.
-            headers, header, esp = _parts(config, peer.protect(packet, 2))
-            with pytest.raises(gipsec.Error) as caught:
-                inbound.decap(wesp.datagram(config, headers, bytes([header[0] ^ 1]) + header[1:] + esp))
-            assert (caught.value.errno, inbound.drops()) == (errno.EPROTO, {"bad_wesp_header": count + 1})
         # Section 2: "The reserved bits MUST be sent as 0, and ignored by the receiver."
-        headers, header, esp = _parts(config, peer.protect(packet, 3))
+        headers, header, esp = _parts(config, peer.protect(packet, 2))
         reserved = header[:3] + bytes([header[3] | 15]) + header[4:]
         assert inbound.decap(wesp.datagram(config, headers, reserved + esp)) == packet
 
