@@ -123,6 +123,8 @@ runs every case and writes this page anew; it fails when a case fails.
   check the ICV.
 - **Linux kernel** {kernel}: answers echo requests that the library protected; the library takes the answers. Each case of ESP
   and AH also sends a repeated and a forged packet each way, which the other end has to refuse.
+- **OpenConnect** has the only other LZS at hand: it reads what ours writes, and ours what it writes, and both refuse the same
+  damaged streams (`scripts/lzs_peer.sh`, which `scripts/test.sh` runs; not counted here).
 
 A number is of cases that passed; a case is several packets. – is where there is nothing to test.
 """
