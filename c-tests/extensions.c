@@ -53,7 +53,7 @@ static int32_t add_sized(uint32_t size, uint32_t place, uint8_t value) {
 static void versions(void) {
     for (uint32_t size = 0; size <= 5000; size++) {
         static const uint32_t former[] = {4, 8, 16, 24, 28, 32, 36, 40, 44};
-        int good = size >= sizeof(struct g_ipsec_la_ext_sa_options) && size <= 4096;
+        int good = size >= sizeof(struct g_ipsec_la_ext_sa_options) && size <= 4096 && size % 8 == 0;
         for (unsigned i = 0; i < sizeof former / sizeof *former; i++) good |= size == former[i];
         CHECK_RESULT(add_sized(size, 0, 0), good ? 0 : -EINVAL);
     }
@@ -64,8 +64,8 @@ static void versions(void) {
         CHECK_RESULT(add_raw(&options), -EINVAL);
     }
     /* What a later version says and this one does not know. */
-    for (uint32_t place = sizeof(struct g_ipsec_la_ext_sa_options); place < 100; place++)
-        for (int bit = 0; bit < 8; bit += 7) CHECK_RESULT(add_sized(100, place, (uint8_t)(1 << bit)), -EINVAL);
+    for (uint32_t place = sizeof(struct g_ipsec_la_ext_sa_options); place < 104; place++)
+        for (int bit = 0; bit < 8; bit += 7) CHECK_RESULT(add_sized(104, place, (uint8_t)(1 << bit)), -EINVAL);
     for (int bit = 4; bit < 32; bit++) {
         struct g_ipsec_la_ext_sa_options options = no_options();
         options.flags = (uint32_t)1 << bit;

@@ -88,6 +88,7 @@ static void bundles(void) {
             if (compressed) {
                 memset(&sas[0].crypto_params, 0, sizeof sas[0].crypto_params);
                 sas[0].proto = G_IPSEC_LA_PROTOCOL_IPCOMP, sas[0].ipcomp_info.algo = G_IPSEC_LA_IPCOMP_DEFLATE;
+                sas[0].spi = 0;
             }
             int middle_tunnel = !(kind >> 4 & 1);
             if (middle_tunnel) options[1].tfc_pad_multiple = 50;

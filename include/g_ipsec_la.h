@@ -52,6 +52,11 @@
  * remaining callbacks it then calls itself; it does not wait for one that another
  * thread is inside of. No signal is delivered in the library's threads.
  *
+ * Asynchronous calls are processed as a whole, those of one SA in order. Between SAs the
+ * DSCP of a call's first packet decides (outbound the inner one, inbound the outer one), in
+ * four classes: LE and CS1; best effort; AF and CS2 to CS4; EF, VA, CS5 to CS7. A higher
+ * class overtakes lower ones, but none waits for ever.
+ *
  * Packets begin at the IP header. Input segments are read in order; output
  * segments are filled in order: `length` is the room on entry, and the bytes
  * written (0 when unused, and when the packet failed) on return. A call that is
@@ -997,8 +1002,9 @@ int32_t g_ipsec_la_get_capabilities(struct g_ipsec_la_handle *handle,
 /**
  * Adds an SA, or a bundle, which belongs to the group that `handle` names. Of a bundle (`num_sas` 2 to 4), outbound
  * processing applies the first entry first, and inbound processing undoes the last one first: IPComp only as entry 0, UDP
- * encapsulation only in the last one, no protocol and SPI twice, and no tunnel that runs back where another one of them
- * came from. An IPComp entry takes its CPI from `ipcomp_info` (0: the well-known one of the algorithm), and no SPI.
+ * encapsulation only in the last one, no protocol and SPI twice, and no tunnels that run back to where one of them came
+ * from. A packet that one entry refuses counts as processed by none. An IPComp entry takes its CPI from `ipcomp_info` (0:
+ * the well-known one of the algorithm) and no SPI (0, or the CPI, which is what it has when it is read back).
  */
 int32_t g_ipsec_la_sa_add(struct g_ipsec_la_handle *handle,
                           const struct g_ipsec_la_sa_add_inargs *in,

@@ -52,7 +52,9 @@
 #define G_IPSEC_LA_EXT_SA_ANY_ORDER 8
 
 /**
- * What can be said of a new SA beyond the document. Zero everywhere but in `size` is what g_ipsec_la_sa_add does.
+ * What can be said of a new SA beyond the document. Zero everywhere but in `size` is what g_ipsec_la_sa_add does. What is
+ * said of one direction is ignored in the other. g_ipsec_la_sa_get reads back what the document has fields for, and so
+ * nothing of this but windows up to 255 packets and ICVs up to 255 bits.
  */
 typedef struct g_ipsec_la_ext_sa_options {
   /**

@@ -116,7 +116,9 @@ pub(crate) unsafe fn answer<T: Send + 'static, O: Answer<T> + 'static>(
     if let Manner::Later(callback) = manner {
         let gone = Err(Error::NoDevice("the accelerator went away"));
         let call = Call { compute: Some(compute), result: gone, out: Lent(out), callback: *callback };
-        return group.submit(lane, Class::Expedited, Box::new(call)).map(|()| 0).map_err(|(error, _)| error);
+        // A call that waits for packets of its SA is as urgent as they are, and lifts none of them.
+        let class = if lane == Lane::Control { Class::Expedited } else { Class::default() };
+        return group.submit(lane, class, Box::new(call)).map(|()| 0).map_err(|(error, _)| error);
     }
     let result = caught(compute);
     if result.is_ok() && !out.is_null() {

@@ -43,7 +43,9 @@ pub const G_IPSEC_LA_EXT_SA_CHECK_OUTER: u32 = 4;
 /// of the library's threads. A bundle takes it from any of its entries.
 pub const G_IPSEC_LA_EXT_SA_ANY_ORDER: u32 = 8;
 
-/// What can be said of a new SA beyond the document. Zero everywhere but in `size` is what g_ipsec_la_sa_add does.
+/// What can be said of a new SA beyond the document. Zero everywhere but in `size` is what g_ipsec_la_sa_add does. What is
+/// said of one direction is ignored in the other. g_ipsec_la_sa_get reads back what the document has fields for, and so
+/// nothing of this but windows up to 255 packets and ICVs up to 255 bits.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct SaOptions {
@@ -86,7 +88,8 @@ impl SaOptions {
             Error::Invalid("the size of the SA options is impossible, or they say what is not known here");
         // SAFETY: this function's contract.
         let given = unsafe { required(options.cast::<u32>()) }? as usize;
-        if !FORMER_SIZES.contains(&given) && !(size_of::<Self>()..=4096).contains(&given) {
+        let later = (size_of::<Self>()..=4096).contains(&given) && given.is_multiple_of(8);
+        if !later && !FORMER_SIZES.contains(&given) {
             return Err(SIZE);
         }
         // SAFETY: the same.

@@ -57,8 +57,9 @@ impl Answer<(Key, Option<Key>)> for SaAddOutArgs {
 
 /// Adds an SA, or a bundle, which belongs to the group that `handle` names. Of a bundle (`num_sas` 2 to 4), outbound
 /// processing applies the first entry first, and inbound processing undoes the last one first: IPComp only as entry 0, UDP
-/// encapsulation only in the last one, no protocol and SPI twice, and no tunnel that runs back where another one of them
-/// came from. An IPComp entry takes its CPI from `ipcomp_info` (0: the well-known one of the algorithm), and no SPI.
+/// encapsulation only in the last one, no protocol and SPI twice, and no tunnels that run back to where one of them came
+/// from. A packet that one entry refuses counts as processed by none. An IPComp entry takes its CPI from `ipcomp_info` (0:
+/// the well-known one of the algorithm) and no SPI (0, or the CPI, which is what it has when it is read back).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn g_ipsec_la_sa_add(
     handle: *mut Handle,

@@ -151,14 +151,12 @@ fn compression(sa: &Sa, rules: Rules) -> Result<Compression, Error> {
         _ => return Err(Error::Invalid("an unknown compression algorithm")),
     };
     let cpi = u16::try_from(sa.ipcomp_info.cpi).map_err(|_| Error::Invalid("the CPI exceeds 65,535"))?;
-    Ok(Compression {
-        algorithm,
-        cpi: NonZeroU16::new(cpi).or(NonZeroU16::new(well_known)).unwrap_or(NonZeroU16::MIN),
-        mode: mode(sa)?,
-        lifetime: lifetime(sa),
-        notify: notify(sa),
-        rules,
-    })
+    let cpi = NonZeroU16::new(cpi).or(NonZeroU16::new(well_known)).unwrap_or(NonZeroU16::MIN);
+    // Read back, the SPI is the CPI.
+    if sa.spi != 0 && sa.spi != u32::from(cpi.get()) {
+        return Err(Error::Invalid("IPComp has no SPI: its number is the CPI in ipcomp_info"));
+    }
+    Ok(Compression { algorithm, cpi, mode: mode(sa)?, lifetime: lifetime(sa), notify: notify(sa), rules })
 }
 
 fn mode(sa: &Sa) -> Result<Mode, Error> {

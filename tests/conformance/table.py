@@ -126,7 +126,7 @@ runs every case and writes this page anew; it fails when a case fails.
 - **OpenConnect** has the only other LZS at hand: it reads what ours writes, and ours what it writes, and both refuse the same
   damaged streams (`scripts/lzs_peer.sh`, which `scripts/test.sh` runs; not counted here).
 
-A number is of cases that passed; a case is several packets. – is where there is nothing to test.
+A number is of cases that passed; a case is several packets. – is where nothing was tested.
 """
 
 

@@ -28,9 +28,11 @@ use crate::{
 };
 
 /// Asynchronous calls of a group that may wait at a time.
-pub(crate) const MAX_IN_FLIGHT: usize = 4096;
+const MAX_IN_FLIGHT: usize = 4096;
 /// Packets of a group's asynchronous calls that may wait at a time; one call may have more.
 const MAX_WEIGHT: usize = 262_144;
+/// What is kept for urgent calls, of both: the eighth part more.
+const RESERVE: usize = 8;
 
 /// One SA, or bundle, of a group.
 pub struct SaEntry {
@@ -324,7 +326,7 @@ impl Group {
         if self.slot.service.start_delivery().is_err() {
             return Err(work);
         }
-        if self.begin(limit, 0).is_ok() {
+        if self.begin(limit, MAX_WEIGHT, 0).is_ok() {
             self.mailbox().post(Task { group: self.clone(), work });
         }
         Ok(())
@@ -343,13 +345,21 @@ impl Group {
         }
     }
 
-    /// Counts a call in flight, with what waits with it, unless there are `limit` or the group is closed.
-    pub(crate) fn begin(&self, limit: usize, weight: usize) -> Result<(), Error> {
+    /// Counts a call in flight, with what waits with it, unless too much waits or the group is closed. Bulk leaves some
+    /// room to what is urgent.
+    pub(crate) fn begin_call(&self, class: Class, weight: usize) -> Result<(), Error> {
+        let share = |whole: usize| if class == Class::Expedited { whole + whole / RESERVE } else { whole };
+        self.begin(share(MAX_IN_FLIGHT), share(MAX_WEIGHT), weight)
+    }
+
+    /// Counts a call in flight, with what waits with it, unless there are `limit`, or `max_weight` waits with them, or the
+    /// group is closed.
+    fn begin(&self, limit: usize, max_weight: usize, weight: usize) -> Result<(), Error> {
         let mut flight = self.flight.lock();
         if flight.closed {
             return Err(Error::BadHandle("accelerator or group"));
         }
-        if flight.count >= limit || flight.weight > 0 && flight.weight + weight > MAX_WEIGHT {
+        if flight.count >= limit || flight.weight > 0 && flight.weight + weight > max_weight {
             return Err(Error::QueueFull);
         }
         flight.count += 1;

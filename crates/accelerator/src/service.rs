@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Error, Key,
-    group::{Group, MAX_IN_FLIGHT},
+    group::Group,
     mailbox::{Mailbox, Task},
     queue::{Class, Place, Queue},
 };
@@ -148,7 +148,7 @@ impl Service {
         let begun = self
             .start_workers()
             .and_then(|()| self.start_delivery())
-            .and_then(|()| group.begin(MAX_IN_FLIGHT, work.weight()));
+            .and_then(|()| group.begin_call(class, work.weight()));
         if let Err(error) = begun {
             return Err((error, work));
         }

@@ -455,3 +455,65 @@ fn poll_mode_is_entered_once_whoever_asks() {
         registry.close(client).unwrap();
     }
 }
+
+#[test]
+fn bulk_leaves_room_to_what_is_urgent() {
+    let registry = Registry::new(1, (1, 2));
+    let client = open(&registry, OpenMode::Shared, None).unwrap();
+    let group = registry.group(client, None).unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let wait = move |_| {
+        let _ = held.lock().unwrap().recv();
+    };
+    let wait = told(wait, || {});
+    assert!(group.submit(Lane::Control, Class::BestEffort, wait).is_ok());
+    let idle = || told(|_| {}, || {});
+    while group.submit(Lane::Control, Class::Assured, idle()).is_ok() {}
+    assert!(group.submit(Lane::Control, Class::LowerEffort, idle()).is_err());
+    let urgent = (0..10_000).take_while(|_| group.submit(Lane::Control, Class::Expedited, idle()).is_ok()).count();
+    assert_eq!(urgent, 512);
+    release.send(()).unwrap();
+    registry.close(client).unwrap();
+}
+
+#[test]
+fn a_flood_of_urgent_calls_keeps_nobody_from_closing() {
+    let registry = Arc::new(Registry::new(1, (1, 2)));
+    let [flooding, closing] = [(); 2].map(|()| open(&registry, OpenMode::Shared, None).unwrap());
+    let flood = registry.group(flooding, None).unwrap();
+    let over = Arc::new(AtomicUsize::new(0));
+    let flooder = {
+        let over = over.clone();
+        thread::spawn(move || {
+            let tired = || told(|_| thread::sleep(Duration::from_micros(100)), || {});
+            while over.load(SeqCst) == 0 {
+                if flood.submit(Lane::AnyOrder, Class::Expedited, tired()).is_err() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        })
+    };
+    thread::sleep(Duration::from_millis(50));
+    let done = Arc::new(AtomicUsize::new(0));
+    let group = registry.group(closing, None).unwrap();
+    for _ in 0..4 {
+        let done = done.clone();
+        let count = move || {
+            done.fetch_add(1, SeqCst);
+        };
+        assert!(group.submit(Lane::AnyOrder, Class::LowerEffort, told(|_| {}, count)).is_ok());
+    }
+    let (closed, returned) = mpsc::channel();
+    let closer = {
+        let registry = registry.clone();
+        thread::spawn(move || closed.send(registry.close(closing)).unwrap())
+    };
+    let result = returned.recv_timeout(Duration::from_secs(20));
+    over.store(1, SeqCst);
+    assert_eq!(result, Ok(Ok(())), "the close hangs while others work");
+    assert_eq!(done.load(SeqCst), 4);
+    flooder.join().unwrap();
+    closer.join().unwrap();
+    registry.close(flooding).unwrap();
+}

@@ -5,8 +5,11 @@ use arrayvec::ArrayVec;
 use gipsec_wire::{MAX_PACKET, ip};
 
 use crate::{
-    Buffers, Events, Inbound, MAX_ENTRIES, PacketError, SaError, Verdict, batch::MAX_BATCH, outbound::Payload,
-    sa::Stage, scratch,
+    Buffers, Events, MAX_ENTRIES, PacketError, SaError, Verdict,
+    batch::MAX_BATCH,
+    outbound::Payload,
+    sa::{Stage, Trace},
+    scratch,
 };
 
 /// Bytes of spare buffer that packets share; a single one may need more.
@@ -63,8 +66,8 @@ fn walk(
     verdicts: &mut [Verdict],
 ) -> Events {
     let [first, middle @ .., last] = stages else { return Events::default() };
-    let mut accepted = Accepted::new();
-    accepted.note(first, packets.iter().map(Buffers::input));
+    let mut passed = Passed::default();
+    let traces = packets.iter().map(|packet| first.trace(packet.input())).collect();
     let mut step: ArrayVec<Buffers<'_>, MAX_BATCH> = packets
         .iter()
         .zip(regions.iter_mut())
@@ -72,21 +75,25 @@ fn walk(
         .collect();
     let mut events = first.process(payload, &mut step, verdicts);
     drop(step);
+    passed.note(first, traces, verdicts);
     for stage in middle {
-        accepted.note(stage, regions.iter().zip(&*verdicts).map(|(region, verdict)| packet_in(region, *verdict)));
+        let traces =
+            regions.iter().zip(&*verdicts).map(|(region, verdict)| stage.trace(packet_in(region, *verdict))).collect();
         let within = regions.iter_mut().zip(&*verdicts).map(|(region, verdict)| {
             let capacity = region.len();
             (*verdict, Buffers::InPlace { buffer: region, length: verdict.unwrap_or(0), capacity })
         });
         let results = go_on(stage, within, &mut events);
+        passed.take_back(verdicts, &results);
         verdicts.copy_from_slice(&results);
+        passed.note(stage, traces, verdicts);
     }
     let back = packets.iter_mut().zip(regions.iter()).zip(&*verdicts).map(|((packet, region), verdict)| {
         (*verdict, Buffers::Apart { input: packet_in(region, *verdict), output: packet.room() })
     });
     let results = go_on(last, back, &mut events);
+    passed.take_back(verdicts, &results);
     verdicts.copy_from_slice(&results);
-    accepted.forget_what_found_no_room(verdicts);
     events
 }
 
@@ -95,28 +102,27 @@ fn packet_in(region: &[u8], verdict: Verdict) -> &[u8] {
     region.get(..verdict.unwrap_or(0)).unwrap_or(region)
 }
 
-/// The sequence numbers that inbound stages accept, so that a packet that finds no room at last may come again.
-struct Accepted<'a>(ArrayVec<(&'a Inbound, Numbers), MAX_ENTRIES>);
+/// The stages that packets have passed. What a later one refuses is taken back: it was not processed, whatever part of it
+/// was authentic, and nobody who changed the rest on the way has used up its sequence number.
+#[derive(Default)]
+struct Passed<'a>(ArrayVec<(&'a Stage, Traces, ArrayVec<Verdict, MAX_BATCH>), MAX_ENTRIES>);
 
-/// The number of each packet, where it has one.
-type Numbers = ArrayVec<Option<u64>, MAX_BATCH>;
+/// Of each packet of a batch.
+type Traces = ArrayVec<Trace, MAX_BATCH>;
 
-impl<'a> Accepted<'a> {
-    fn new() -> Self {
-        Self(ArrayVec::new())
+impl<'a> Passed<'a> {
+    fn note(&mut self, stage: &'a Stage, traces: Traces, verdicts: &[Verdict]) {
+        self.0.push((stage, traces, verdicts.iter().copied().collect()));
     }
 
-    /// Notes the numbers of packets that a stage is about to see.
-    fn note<'p>(&mut self, stage: &'a Stage, packets: impl Iterator<Item = &'p [u8]>) {
-        if let Stage::Inbound(sa) = stage {
-            self.0.push((sa, packets.map(|packet| sa.number(packet)).collect()));
-        }
-    }
-
-    fn forget_what_found_no_room(self, verdicts: &[Verdict]) {
-        for (sa, numbers) in self.0 {
-            let no_room = verdicts.iter().zip(numbers).filter(|(verdict, _)| **verdict == Err(PacketError::NoRoom));
-            no_room.filter_map(|(_, number)| number).for_each(|number| sa.forget(number));
+    /// Takes back what went on `before`, and was refused `after`.
+    fn take_back(&self, before: &[Verdict], after: &[Verdict]) {
+        let refused =
+            before.iter().zip(after).enumerate().filter(|(_, (before, after))| before.is_ok() && after.is_err());
+        for (at, _) in refused {
+            for (stage, traces, verdicts) in &self.0 {
+                stage.take_back(&traces[at], verdicts[at].unwrap_or(0));
+            }
         }
     }
 }

@@ -66,6 +66,13 @@ pub(crate) struct Front {
 }
 
 impl Front {
+    /// The headers of a packet; None: it is none that an SA takes.
+    pub(crate) fn read(packet: &[u8]) -> Option<Self> {
+        let header = Header::parse(packet).ok()?;
+        let upper = header.upper(packet).ok()?;
+        Some(Self { header, upper })
+    }
+
     /// Bytes of the packet's own headers that stay in front of the payload: all in transport mode, none in tunnel mode.
     #[inline]
     pub(crate) fn kept(&self, mode: Mode) -> usize {

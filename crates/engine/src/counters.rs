@@ -80,6 +80,12 @@ impl Counters {
         )
     }
 
+    /// Counts a packet as one that never was: a later entry of the bundle refused it.
+    pub(crate) fn take_back(&self, payload_bytes: u64) {
+        self.packets.fetch_sub(1, Relaxed);
+        self.bytes.fetch_sub(payload_bytes, Relaxed);
+    }
+
     /// Counts a refused packet.
     #[cold]
     pub(crate) fn refuse(&self, error: PacketError) {

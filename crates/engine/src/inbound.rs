@@ -117,9 +117,12 @@ impl Inbound {
         Some(self.replay.number(low))
     }
 
-    /// Lets an authentic packet come again, which found no room later in its bundle.
-    pub(crate) fn forget(&self, sequence: u64) {
-        self.replay.forget(sequence);
+    /// Takes an accepted packet back: its number is free again, and it was never counted.
+    pub(crate) fn take_back(&self, number: Option<u64>, payload_bytes: u64) {
+        if let Some(number) = number {
+            self.replay.forget(number);
+        }
+        self.counters.take_back(payload_bytes);
     }
 
     /// Decapsulates `packets` in order; `verdicts`, as many, say what became of each. Returns what is worth telling.
@@ -375,6 +378,11 @@ impl Inbound {
         let route = self.route.load();
         let rules = Rules::Inbound(InboundRules { replay_window: self.replay.size(), ..self.rules });
         Attributes { mode: route.mode, udp: route.udp, rules, ..self.attributes.clone() }
+    }
+
+    /// Transport or tunnel; the addresses may have changed since.
+    pub(crate) fn mode(&self) -> Mode {
+        self.attributes.mode
     }
 
     /// A reading of the counters.

@@ -13,8 +13,8 @@ use gipsec_wire::{
 };
 
 use crate::{
-    Buffers, Change, Compression, Drops, Events, InboundRules, Intervals, Notify, OutboundRules, PacketError, Rules,
-    SaError, Statistics, Verdict,
+    Buffers, Change, Compression, Drops, Events, InboundRules, Intervals, Mode, Notify, OutboundRules, PacketError,
+    Rules, SaError, Statistics, Verdict,
     content::{Content, Delivered, Front},
     counters::Counters,
     lifetime::Limits,
@@ -54,8 +54,9 @@ impl IpComp {
     /// An SA that has done nothing. Errors: parameters that contradict each other.
     pub(crate) fn new(parameters: Compression) -> Result<Self, SaError> {
         parameters.lifetime.check()?;
-        if let Rules::Outbound(rules) = &parameters.rules {
-            rules.check()?;
+        match &parameters.rules {
+            Rules::Outbound(rules) => rules.check()?,
+            Rules::Inbound(rules) => rules.check(parameters.mode)?,
         }
         let notify = Notify { soft_lifetime: parameters.notify.soft_lifetime, ..Notify::default() };
         Ok(Self {
@@ -126,6 +127,10 @@ impl IpComp {
         let payload_len = header.total_len() - plain.start;
         let (body_len, protocol) = match self.place_compressed(&plain, packet) {
             Some(compressed_len) => (ipcomp::HEADER + compressed_len, protocol::IPCOMP),
+            // In transport mode the receiver would take the packet's own compression for that of this SA.
+            None if plain.protocol_at.is_some() && plain.next_header == protocol::IPCOMP => {
+                return Err(Malformed::OtherProtocol.into());
+            }
             None => (place_as_it_is(&plain, packet)?, plain.next_header),
         };
         let total_len = plain.front + body_len;
@@ -246,9 +251,19 @@ impl IpComp {
         Compression { mode: self.route.load().mode, ..self.parameters.clone() }
     }
 
+    /// Transport or tunnel; the addresses may have changed since.
+    pub(crate) fn mode(&self) -> Mode {
+        self.parameters.mode
+    }
+
     /// A reading of the counters.
     pub(crate) fn statistics(&self) -> Statistics {
         self.counters.read()
+    }
+
+    /// Takes a packet back that a later entry of the bundle refused: it was never counted.
+    pub(crate) fn take_back(&self, payload_bytes: u64) {
+        self.counters.take_back(payload_bytes);
     }
 
     /// Refused packets by reason.

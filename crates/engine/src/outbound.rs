@@ -167,9 +167,19 @@ impl Outbound {
         Attributes { mode: route.mode, udp: route.udp, ..self.attributes.clone() }
     }
 
+    /// Transport or tunnel; the addresses may have changed since.
+    pub(crate) fn mode(&self) -> Mode {
+        self.attributes.mode
+    }
+
     /// A reading of the counters.
     pub fn statistics(&self) -> Statistics {
         self.counters.read()
+    }
+
+    /// Takes a packet back that a later entry of the bundle refused: it was never counted.
+    pub(crate) fn take_back(&self, payload_bytes: u64) {
+        self.counters.take_back(payload_bytes);
     }
 
     /// Refused packets by reason.

@@ -1,10 +1,12 @@
 //! An SA as callers have it: one entry, or up to four that are applied one after the other (R33).
 
+use std::net::IpAddr;
+
 use gipsec_wire::protocol;
 
 use crate::{
     Attributes, Buffers, Change, Compression, Direction, Drops, Events, Inbound, Keys, Mode, Outbound, PacketError,
-    Parameters, Protocol, SaError, Statistics, Verdict, bundle, ipcomp::IpComp, outbound::Payload,
+    Parameters, Protocol, SaError, Statistics, Verdict, bundle, content::Front, ipcomp::IpComp, outbound::Payload,
 };
 
 /// Entries of a bundle at most.
@@ -36,6 +38,16 @@ pub struct Sa {
     stages: Box<[Stage]>,
 }
 
+/// What a stage needs to take a packet back.
+pub(crate) struct Trace {
+    /// The sequence number of one that is decapsulated.
+    number: Option<u64>,
+    /// Bytes of its own headers that stay outside of the payload.
+    headers: usize,
+    /// Bytes of payload before it was processed.
+    payload: usize,
+}
+
 /// One entry.
 pub(crate) enum Stage {
     Outbound(Outbound),
@@ -61,6 +73,28 @@ impl Stage {
             Self::Outbound(sa) => sa.encapsulate_as(payload, packets, verdicts),
             Self::Inbound(sa) => sa.decapsulate(packets, verdicts),
             Self::IpComp(sa) => sa.process(packets, verdicts),
+        }
+    }
+
+    /// What is to be known of a packet that it is about to see, to take it back.
+    pub(crate) fn trace(&self, packet: &[u8]) -> Trace {
+        let (mode, number) = match self {
+            Self::Outbound(sa) => (sa.mode(), None),
+            Self::Inbound(sa) => (sa.mode(), sa.number(packet)),
+            Self::IpComp(sa) => (sa.mode(), None),
+        };
+        let front = Front::read(packet);
+        let headers = front.map_or(0, |front| front.kept(mode));
+        Trace { number, headers, payload: front.map_or(0, |front| front.header.total_len() - headers) }
+    }
+
+    /// Takes a packet back, of which it made `written` bytes, and which a later stage refused: nothing of it was counted,
+    /// and it may come again.
+    pub(crate) fn take_back(&self, trace: &Trace, written: usize) {
+        match self {
+            Self::Outbound(sa) => sa.take_back(trace.payload as u64),
+            Self::Inbound(sa) => sa.take_back(trace.number, written.saturating_sub(trace.headers) as u64),
+            Self::IpComp(sa) => sa.take_back(trace.payload as u64),
         }
     }
 
@@ -280,31 +314,37 @@ fn check(entries: &[BundleEntry]) -> Result<(), SaError> {
             Parameters::Ipsec(Attributes { udp: Some(_), .. }) if at + 1 < entries.len() => {
                 return Err(SaError::Invalid("UDP encapsulation is for the last entry of a bundle"));
             }
-            parameters => {
-                for other in entries[..at].iter().map(|entry| &entry.parameters) {
-                    check_pair(other, parameters)?;
-                }
+            parameters if entries[..at].iter().any(|other| identity(&other.parameters) == identity(parameters)) => {
+                return Err(SaError::Invalid("an entry of the bundle repeats another one's protocol and SPI"));
             }
+            _ => {}
         }
+    }
+    if runs_in_a_circle(entries) {
+        return Err(SaError::Invalid("the tunnels of the bundle run back to where one of them came from"));
     }
     Ok(())
 }
 
-/// Checks an entry against one that is applied before it.
-fn check_pair(inner: &Parameters, outer: &Parameters) -> Result<(), SaError> {
-    if identity(inner) == identity(outer) {
-        return Err(SaError::Invalid("an entry of the bundle repeats another one's protocol and SPI"));
-    }
-    match (inner.mode(), outer.mode()) {
-        (Mode::Tunnel(inner), Mode::Tunnel(outer)) => {
-            let ((source, destination), outer) = (inner.addresses(), outer.addresses());
-            if source != destination && (destination, source) == outer {
-                return Err(SaError::Invalid("a tunnel of the bundle runs back where another one came from"));
-            }
-            Ok(())
+/// Whether following the tunnels leads back to where one of them came from.
+fn runs_in_a_circle(entries: &[BundleEntry]) -> bool {
+    let tunnels: Vec<(IpAddr, IpAddr)> = entries
+        .iter()
+        .filter_map(|entry| match entry.parameters.mode() {
+            Mode::Tunnel(endpoints) => Some(endpoints.addresses()),
+            Mode::Transport => None,
+        })
+        // Both ends on one host: nowhere to go.
+        .filter(|(source, destination)| source != destination)
+        .collect();
+    tunnels.iter().any(|(start, first)| {
+        let mut reached = vec![*first];
+        for _ in &tunnels {
+            let next = tunnels.iter().filter(|(source, _)| reached.contains(source)).map(|(_, end)| *end);
+            reached.extend(next.collect::<Vec<_>>());
         }
-        _ => Ok(()),
-    }
+        reached.contains(start)
+    })
 }
 
 /// What a receiver finds the SA by, beside the address.

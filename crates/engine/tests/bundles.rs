@@ -148,6 +148,13 @@ proptest! {
         prop_assert_eq!(refusals(&outbound).iter().sum::<u64>(), 1);
         let no_room: Vec<u32> = inbound.read().iter().map(|reading| reading.statistics.no_tail_room).collect();
         prop_assert_eq!((no_room[0], no_room.iter().sum::<u32>()), (2, 2));
+        // What a later entry refused, no entry has processed.
+        for sa in [&outbound, &inbound] {
+            let readings = sa.read();
+            prop_assert!(readings.iter().all(|reading| reading.statistics.packets_processed == 3));
+            let bytes = |reading: &Reading| reading.statistics.bytes_processed;
+            prop_assert_eq!(sa.done(), (3, bytes(&readings[0])));
+        }
     }
 
     #[test]
@@ -164,6 +171,11 @@ proptest! {
         let sender_headers = upper(&sealed).max(upper(&packet));
         if at >= sender_headers + 24 && entries.last().is_some_and(EntryCase::is_authentic) {
             prop_assert!(result.is_err());
+        }
+        // Whoever changed it on the way has not used up the packet.
+        sealed[at] ^= value | 1;
+        if result.is_err() && entries.iter().any(EntryCase::is_authentic) {
+            prop_assert_eq!(run(&inbound, &sealed, 65_535).unwrap(), packet);
         }
     }
 
@@ -323,4 +335,39 @@ fn dummies_are_dropped_without_an_error() {
         assert!(inbound.make_dummy(20, &mut [0; 100]).is_err());
     }
     assert!(sa(&esp_and_ah[1..], Direction::Outbound).make_dummy(20, &mut [0; 100]).is_err());
+}
+
+#[test]
+fn tunnels_that_run_in_a_circle_are_refused() {
+    let host = |last: u8| std::net::Ipv4Addr::new(192, 0, 2, last);
+    let bundle = |ends: &[(u8, u8)]| {
+        let entry = |(source, destination): &(u8, u8)| {
+            let ends = Endpoints::V4 { source: host(*source), destination: host(*destination) };
+            let transform = TransformCase {
+                protocol: Protocol::Esp,
+                algorithms: Algorithms::Combined(Combined::Gcm),
+                icv_len: None,
+                cipher_key: vec![7; 20],
+                integrity_key: Vec::new(),
+                implicit_iv: false,
+            };
+            EntryCase::Ipsec(Box::new(Case {
+                transform,
+                tunnel: Some(ends),
+                extended: false,
+                udp: None,
+                window: None,
+                start: 0,
+                packet: Vec::new(),
+                wrapped: false,
+                flow_padding: FlowPadding::default(),
+            }))
+        };
+        let entries = ends.iter().map(entry).zip(1000..);
+        Sa::new(entries.map(|(entry, spi)| entry.entry(spi, Direction::Outbound)).collect()).is_ok()
+    };
+    assert!(bundle(&[(1, 2), (1, 3)]) && bundle(&[(1, 2), (1, 2)]) && bundle(&[(1, 2), (2, 3), (3, 4)]));
+    assert!(bundle(&[(1, 1), (1, 2)]));
+    assert!(!bundle(&[(1, 2), (2, 1)]) && !bundle(&[(1, 2), (2, 3), (3, 1)]));
+    assert!(!bundle(&[(2, 3), (5, 6), (3, 4), (4, 2)]));
 }

@@ -5,7 +5,8 @@
 //!  |                Padding (under IPv6 without UDP)               |
 //! ```
 //!
-//! In UDP (section 2.1) the protocol identifier 2 stands in front of it, where ESP has its SPI. None of this is covered by
+//! In UDP (section 2.1) the protocol identifier 2 stands in front of it, where ESP has its SPI. Under IPv6 it takes the place
+//! of the padding; HdrLen is the true offset then, although section 2 also asks for a multiple of 8. None of this is covered by
 //! the ICV, so that a receiver checks every field against its SA.
 
 use crate::{Malformed, esp, ip::Family};

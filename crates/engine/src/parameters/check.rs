@@ -24,7 +24,7 @@ impl Attributes {
         }
         match &self.rules {
             Rules::Outbound(rules) => self.check_outbound(rules),
-            Rules::Inbound(rules) => self.check_inbound(rules),
+            Rules::Inbound(rules) => rules.check(self.mode),
         }
     }
 
@@ -53,12 +53,15 @@ impl Attributes {
             _ => Err(SaError::Invalid("traffic flow padding needs ESP in tunnel mode")),
         }
     }
+}
 
-    fn check_inbound(&self, rules: &InboundRules) -> Result<(), SaError> {
-        if rules.replay_window.is_some_and(|size| !(replay::MIN_WINDOW..=replay::MAX_WINDOW).contains(&size)) {
+impl InboundRules {
+    /// Checks what the type cannot say.
+    pub(crate) fn check(&self, mode: Mode) -> Result<(), SaError> {
+        if self.replay_window.is_some_and(|size| !(replay::MIN_WINDOW..=replay::MAX_WINDOW).contains(&size)) {
             return Err(SaError::Invalid("the anti-replay window is not 32 to 65,536 packets"));
         }
-        if rules.check_outer && self.mode == Mode::Transport {
+        if self.check_outer && mode == Mode::Transport {
             return Err(SaError::Invalid("transport mode has no outer addresses to check"));
         }
         Ok(())
