@@ -8,8 +8,8 @@ use crate::{
     Buffers, Events, MAX_ENTRIES, PacketError, SaError, Verdict,
     batch::MAX_BATCH,
     outbound::Payload,
-    sa::{Stage, Trace},
     scratch,
+    stage::{Stage, Trace},
 };
 
 /// Bytes of spare buffer that packets share; a single one may need more.

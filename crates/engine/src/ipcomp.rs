@@ -247,7 +247,7 @@ impl IpComp {
     }
 
     /// What the SA was made from, with addresses as they are now.
-    pub(crate) fn parameters(&self) -> Compression {
+    pub(crate) fn attributes(&self) -> Compression {
         Compression { mode: self.route.load().mode, ..self.parameters.clone() }
     }
 

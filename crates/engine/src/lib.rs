@@ -24,6 +24,7 @@ mod route;
 mod sa;
 mod scratch;
 mod sequence;
+mod stage;
 mod transform;
 mod tunnel;
 

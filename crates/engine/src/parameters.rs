@@ -314,6 +314,18 @@ pub enum Parameters {
     Compression(Compression),
 }
 
+impl From<Attributes> for Parameters {
+    fn from(attributes: Attributes) -> Self {
+        Self::Ipsec(attributes)
+    }
+}
+
+impl From<Compression> for Parameters {
+    fn from(compression: Compression) -> Self {
+        Self::Compression(compression)
+    }
+}
+
 impl Parameters {
     /// The SA's direction.
     pub fn direction(&self) -> Direction {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use gipsec_wire::protocol;
 
 use crate::{
-    Attributes, Buffers, Change, Compression, Direction, Drops, Events, Inbound, Keys, Mode, Outbound, PacketError,
-    Parameters, Protocol, SaError, Statistics, Verdict, bundle, content::Front, ipcomp::IpComp, outbound::Payload,
+    Attributes, Buffers, Change, Compression, Direction, Drops, Events, Keys, Mode, PacketError, Parameters, Protocol,
+    SaError, Statistics, Verdict, bundle, outbound::Payload, stage::Stage,
 };
 
 /// Entries of a bundle at most.
@@ -36,134 +36,6 @@ pub struct Sa {
     direction: Direction,
     /// In the order in which a packet meets them: as they were given outbound, the last one first inbound.
     stages: Box<[Stage]>,
-}
-
-/// What a stage needs to take a packet back.
-pub(crate) struct Trace {
-    /// The sequence number of one that is decapsulated.
-    number: Option<u64>,
-    /// Bytes of its own headers that stay outside of the payload.
-    headers: usize,
-    /// Bytes of payload before it was processed.
-    payload: usize,
-}
-
-/// One entry.
-pub(crate) enum Stage {
-    Outbound(Outbound),
-    Inbound(Inbound),
-    IpComp(IpComp),
-}
-
-impl Stage {
-    fn new(BundleEntry { parameters, keys }: BundleEntry) -> Result<Self, SaError> {
-        Ok(match parameters {
-            Parameters::Compression(compression) => Self::IpComp(IpComp::new(compression)?),
-            Parameters::Ipsec(attributes) => match attributes.direction() {
-                Direction::Outbound => Self::Outbound(Outbound::new(attributes, &keys)?),
-                Direction::Inbound => Self::Inbound(Inbound::new(attributes, &keys)?),
-            },
-        })
-    }
-
-    /// Has packets processed; `payload` says what they are where that makes a difference.
-    #[inline]
-    pub(crate) fn process(&self, payload: Payload, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
-        match self {
-            Self::Outbound(sa) => sa.encapsulate_as(payload, packets, verdicts),
-            Self::Inbound(sa) => sa.decapsulate(packets, verdicts),
-            Self::IpComp(sa) => sa.process(packets, verdicts),
-        }
-    }
-
-    /// What is to be known of a packet that it is about to see, to take it back.
-    pub(crate) fn trace(&self, packet: &[u8]) -> Trace {
-        let (mode, number) = match self {
-            Self::Outbound(sa) => (sa.mode(), None),
-            Self::Inbound(sa) => (sa.mode(), sa.number(packet)),
-            Self::IpComp(sa) => (sa.mode(), None),
-        };
-        let front = Front::read(packet);
-        let headers = front.map_or(0, |front| front.kept(mode));
-        Trace { number, headers, payload: front.map_or(0, |front| front.header.total_len() - headers) }
-    }
-
-    /// Takes a packet back, of which it made `written` bytes, and which a later stage refused: nothing of it was counted,
-    /// and it may come again.
-    pub(crate) fn take_back(&self, trace: &Trace, written: usize) {
-        match self {
-            Self::Outbound(sa) => sa.take_back(trace.payload as u64),
-            Self::Inbound(sa) => sa.take_back(trace.number, written.saturating_sub(trace.headers) as u64),
-            Self::IpComp(sa) => sa.take_back(trace.payload as u64),
-        }
-    }
-
-    /// Bytes that a packet may grow by; None: to any length.
-    pub(crate) fn growth(&self) -> Option<usize> {
-        /// More than the longest outer headers, header, IV, padding, trailer and ICV of ESP or AH together.
-        const MOST: usize = 256;
-        match self {
-            Self::Outbound(sa) if sa.pads() => None,
-            Self::Outbound(_) | Self::IpComp(_) => Some(MOST),
-            Self::Inbound(_) => Some(0),
-        }
-    }
-
-    fn read(&self) -> Reading {
-        match self {
-            Self::Outbound(sa) => Reading {
-                parameters: Parameters::Ipsec(sa.attributes()),
-                statistics: sa.statistics(),
-                drops: sa.drops(),
-            },
-            Self::Inbound(sa) => Reading {
-                parameters: Parameters::Ipsec(sa.attributes()),
-                statistics: sa.statistics(),
-                drops: sa.drops(),
-            },
-            Self::IpComp(sa) => Reading {
-                parameters: Parameters::Compression(sa.parameters()),
-                statistics: sa.statistics(),
-                drops: sa.drops(),
-            },
-        }
-    }
-
-    fn statistics(&self) -> Statistics {
-        match self {
-            Self::Outbound(sa) => sa.statistics(),
-            Self::Inbound(sa) => sa.statistics(),
-            Self::IpComp(sa) => sa.statistics(),
-        }
-    }
-
-    fn modify(&self, change: &Change) -> Result<(), SaError> {
-        match self {
-            Self::Outbound(sa) => sa.modify(change),
-            Self::Inbound(sa) => sa.modify(change),
-            Self::IpComp(sa) => sa.modify(change),
-        }
-    }
-
-    pub(crate) fn refuse(&self, error: PacketError) {
-        match self {
-            Self::Outbound(sa) => sa.refuse(error),
-            Self::Inbound(sa) => sa.refuse(error),
-            Self::IpComp(sa) => sa.refuse(error),
-        }
-    }
-
-    /// Whether the change concerns it: numbers are those of ESP and AH, addresses those of tunnels.
-    fn takes(&self, change: &Change) -> bool {
-        match change {
-            Change::Replay { .. } => !matches!(self, Self::IpComp(_)),
-            Change::Local { .. } | Change::Peer { .. } => self.read().parameters.mode() != Mode::Transport,
-        }
-    }
-
-    fn makes_dummies(&self) -> bool {
-        matches!(self, Self::Outbound(sa) if sa.makes_dummies())
-    }
 }
 
 impl Sa {
@@ -220,7 +92,7 @@ impl Sa {
         let mut limit = Some(limit);
         for (at, stage) in self.stages.iter().enumerate().rev() {
             // What comes from a tunnel has its family.
-            let family = self.stages[..at].iter().rev().find_map(|inner| match inner.read().parameters.mode() {
+            let family = self.stages[..at].iter().rev().find_map(|inner| match inner.mode() {
                 Mode::Tunnel(endpoints) => Some(endpoints.family()),
                 Mode::Transport => None,
             });
@@ -283,7 +155,7 @@ impl Sa {
 /// Behind a NAT, the innermost entry corrects the checksums of what it delivers (RFC 3948 section 3.1.2): to those before
 /// it they are compressed, or encrypted. What comes out of a tunnel was no part of the packet that the NAT changed.
 fn hand_on_correction(stages: &mut [Stage]) {
-    let all_transport = stages.iter().all(|stage| stage.read().parameters.mode() == Mode::Transport);
+    let all_transport = stages.iter().all(|stage| stage.mode() == Mode::Transport);
     let [outermost @ .., innermost] = stages else { return };
     let original = outermost.iter_mut().find_map(|stage| match stage {
         Stage::Inbound(sa) => sa.take_correction(),
