@@ -19,7 +19,7 @@ fetch() {
     mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial" "$dir/apt/sources"
     uri=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list 2>/dev/null |
         grep -v '^ *#' | grep -o 'https*://[^ ]*/debian/*' | head -n 1)
-    [ -n "$uri" ] || uri=http://deb.debian.org/debian
+    [ -n "$uri" ] || skip "this system names no Debian mirror"
     cat >"$dir/apt/sources/peer.sources" <<EOF
 Types: deb-src
 URIs: $uri
