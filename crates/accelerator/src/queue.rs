@@ -111,8 +111,8 @@ impl<T> Lines<T> {
     /// The highest class in which something waits, unless one has waited for too long.
     fn next_class(&mut self) -> Option<usize> {
         let waits = |class: &usize| !self.turns[*class].is_empty();
-        let patient = (0..CLASSES).filter(waits).find(|class| self.passed_over[*class] >= PATIENCE);
-        let next = patient.or_else(|| (0..CLASSES).rfind(waits))?;
+        let impatient = (0..CLASSES).filter(waits).find(|class| self.passed_over[*class] >= PATIENCE);
+        let next = impatient.or_else(|| (0..CLASSES).rfind(waits))?;
         for class in 0..CLASSES {
             let passed_over = class != next && !self.turns[class].is_empty();
             self.passed_over[class] = if passed_over { self.passed_over[class] + 1 } else { 0 };

@@ -1,6 +1,9 @@
 //! When an SA has something to say about its own end (R34).
 
-use std::num::NonZeroU32;
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use crate::{
     Intervals, Lifetime, Notify,
@@ -42,6 +45,8 @@ impl Events {
 #[derive(Debug)]
 pub(crate) struct Limits {
     soft: Option<u64>,
+    /// Whether that was told: bytes that a bundle takes back can reach it again, and again.
+    soft_told: AtomicBool,
     hard: Option<u64>,
     notify: Notify,
     intervals: Intervals,
@@ -50,7 +55,13 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn new(lifetime: Lifetime, notify: Notify, intervals: Intervals) -> Self {
         let bytes = |kilobytes: NonZeroU32| u64::from(kilobytes.get()) * 1024;
-        Self { soft: lifetime.soft_kilobytes.map(bytes), hard: lifetime.hard_kilobytes.map(bytes), notify, intervals }
+        Self {
+            soft: lifetime.soft_kilobytes.map(bytes),
+            soft_told: AtomicBool::new(false),
+            hard: lifetime.hard_kilobytes.map(bytes),
+            notify,
+            intervals,
+        }
     }
 
     /// Payload bytes that may still go through; a packet is refused when none are left.
@@ -66,7 +77,10 @@ impl Limits {
     #[inline]
     pub(crate) fn after(&self, packets: Step, bytes: Step, last: u64) -> Events {
         let mut events = Events::default();
-        if self.notify.soft_lifetime && self.soft.is_some_and(|soft| bytes.reaches(soft)) {
+        if self.notify.soft_lifetime
+            && self.soft.is_some_and(|soft| bytes.reaches(soft))
+            && !self.soft_told.swap(true, Relaxed)
+        {
             events.soft_lifetime = Some(u32::try_from(bytes.after / 1024).unwrap_or(u32::MAX));
         }
         let interval = self.intervals.periodic;

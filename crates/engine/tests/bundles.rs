@@ -375,3 +375,43 @@ fn tunnels_that_run_in_a_circle_are_refused() {
     assert!(!bundle(&[(1, 2), (2, 1)]) && !bundle(&[(1, 2), (2, 3), (3, 1)]));
     assert!(!bundle(&[(2, 3), (5, 6), (3, 4), (4, 2)]));
 }
+
+#[test]
+fn a_soft_lifetime_is_told_once_however_often_it_is_reached() {
+    let compression = EntryCase::Compression { algorithm: CompressionAlgorithm::Lzs, cpi: 9, tunnel: None };
+    let mut first = compression.entry(1, Direction::Outbound);
+    if let Parameters::Compression(compression) = &mut first.parameters {
+        compression.lifetime.soft_kilobytes = NonZeroU32::new(1);
+        compression.notify.soft_lifetime = true;
+    }
+    let keys = Keys { cipher: vec![7; 20].into(), ..Keys::default() };
+    let attributes = Attributes {
+        spi: NonZeroU32::MIN,
+        protocol: Protocol::Esp,
+        wrapped: false,
+        mode: Mode::Transport,
+        algorithms: Algorithms::Combined(Combined::Gcm),
+        key_lengths: keys.lengths(),
+        icv_len: None,
+        implicit_iv: false,
+        extended_sequence: false,
+        udp: None,
+        lifetime: Lifetime::default(),
+        notify: Notify::default(),
+        intervals: Intervals::default(),
+        rules: Rules::Outbound(OutboundRules::default()),
+    };
+    let outbound = Sa::new(vec![first, BundleEntry { parameters: attributes.into(), keys }]).unwrap();
+    let mut packet = v4_header(0, 0, 800);
+    packet.resize(820, 7);
+    let mut told = Vec::new();
+    for room in [2000, 30, 30, 30, 2000, 2000] {
+        let mut verdict = [Ok(0)];
+        let mut output = vec![0; room];
+        let events = outbound.process(&mut [Buffers::Apart { input: &packet, output: &mut output }], &mut verdict);
+        assert_eq!(verdict[0].is_ok(), room == 2000);
+        told.extend(events.soft_lifetime);
+    }
+    assert_eq!(told, [1]);
+    assert_eq!(outbound.done(), (3, 2400));
+}
