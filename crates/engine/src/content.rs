@@ -7,32 +7,50 @@ use gipsec_wire::{
 
 use crate::{Mode, PacketError, nat, tunnel};
 
-/// An authentic payload.
+/// An authentic payload, in one word: a structure in memory costs a stalled load each time it changes hands.
 #[derive(Clone, Copy)]
-pub(crate) struct Content {
-    /// Bytes of it to deliver; of a dummy packet (RFC 4303 section 2.6), none.
-    pub len: usize,
-    /// Protocol of the payload.
-    pub next_header: u8,
-    /// The traffic class that the inner packet takes from the outer one.
-    pub traffic_class: Option<u8>,
-}
+pub(crate) struct Content(u64);
 
 /// Bytes written, and payload bytes among them.
 pub(crate) type Delivered = (usize, usize);
 
 impl Content {
     /// A packet that is there to be dropped.
-    pub(crate) const DUMMY: Self = Self { len: 0, next_header: protocol::NO_NEXT_HEADER, traffic_class: None };
+    pub(crate) const DUMMY: Self = Self(protocol::NO_NEXT_HEADER as u64);
+
+    #[inline]
+    fn new(len: usize, next_header: u8, traffic_class: Option<u8>) -> Self {
+        let traffic_class = traffic_class.map_or(0, |class| 0x100 | u64::from(class));
+        Self((len as u64) << 32 | traffic_class << 8 | u64::from(next_header))
+    }
+
+    /// Bytes of it to deliver; of a dummy packet (RFC 4303 section 2.6), none.
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    /// Protocol of the payload.
+    #[inline]
+    pub(crate) fn next_header(self) -> u8 {
+        self.0.to_le_bytes()[0]
+    }
+
+    /// The traffic class that the inner packet takes from the outer one.
+    #[inline]
+    pub(crate) fn traffic_class(self) -> Option<u8> {
+        let [_, class, is_set, ..] = self.0.to_le_bytes();
+        (is_set != 0).then_some(class)
+    }
 
     /// Whether it is there to be dropped.
     #[inline]
     pub(crate) fn is_dummy(self) -> bool {
-        self.next_header == protocol::NO_NEXT_HEADER
+        self.next_header() == protocol::NO_NEXT_HEADER
     }
 
     /// Looks at a payload that came behind the header `outer`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn examine(
         mode: Mode,
         propagate_ecn: bool,
@@ -41,7 +59,7 @@ impl Content {
         next_header: u8,
     ) -> Result<Self, PacketError> {
         if mode == Mode::Transport {
-            return Ok(Self { len: payload.len(), next_header, traffic_class: None });
+            return Ok(Self::new(payload.len(), next_header, None));
         }
         let family = match next_header {
             protocol::IPV4 => Family::V4,
@@ -54,7 +72,7 @@ impl Content {
         }
         let traffic_class = if propagate_ecn { tunnel::propagate_ecn(outer.traffic_class(), &inner)? } else { None };
         // What lies behind the inner packet is traffic flow confidentiality padding (RFC 4303 section 2.7).
-        Ok(Self { len: inner.total_len(), next_header, traffic_class })
+        Ok(Self::new(inner.total_len(), next_header, traffic_class))
     }
 }
 
@@ -78,12 +96,12 @@ impl Front {
     pub(crate) fn kept(&self, mode: Mode) -> usize {
         match mode {
             Mode::Tunnel(_) => 0,
-            Mode::Transport => self.upper.offset,
+            Mode::Transport => self.upper.offset(),
         }
     }
 
     /// Ends a packet whose payload stands behind `kept` bytes of its own headers.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn deliver(
         &self,
         kept: usize,
@@ -91,16 +109,16 @@ impl Front {
         original: Option<nat::Original>,
         output: &mut [u8],
     ) -> Delivered {
-        let written = kept + content.len;
+        let written = kept + content.len();
         if kept > 0 {
-            ip::rewrite(output, &self.header, self.upper.protocol_at, content.next_header, written);
+            ip::rewrite(output, &self.header, self.upper.protocol_at(), content.next_header(), written);
             if let Some(original) = original {
-                original.correct(&mut output[..written], kept, content.next_header);
+                original.correct(&mut output[..written], kept, content.next_header());
             }
         }
-        if let Some(traffic_class) = content.traffic_class {
+        if let Some(traffic_class) = content.traffic_class() {
             tunnel::set_traffic_class(output, traffic_class);
         }
-        (written, content.len)
+        (written, content.len())
     }
 }

@@ -45,9 +45,9 @@ impl Statistics {
 /// How many packets were refused for each reason, in the order of [`DropReason::ALL`].
 pub type Drops = [u64; DropReason::ALL.len()];
 
-/// The counters of one SA, on cache lines of their own.
+/// The counters of one SA.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(C)]
 pub(crate) struct Counters {
     packets: AtomicU64,
     bytes: AtomicU64,

@@ -2,11 +2,11 @@
 //! believed before its ICV matched, and a packet that is refused leaves no plaintext behind.
 
 mod ah;
+mod esp;
 
 use std::ops::Range;
 
-use arrayvec::ArrayVec;
-use gipsec_wire::{Malformed, esp, ip::Header, protocol, udp, wesp::Wrapping};
+use gipsec_wire::{self as wire, Malformed, ip::Header, protocol, udp, wesp::Wrapping};
 
 use crate::{
     Attributes, Buffers, Change, Direction, Drops, Events, InboundRules, Keys, Mode, PacketError, Protocol, Rules,
@@ -16,11 +16,10 @@ use crate::{
     counters::Counters,
     lifetime::Limits,
     nat,
-    outbound::{halves, wrapping},
+    outbound::wrapping,
     replay::Replay,
     route::{Route, Routing},
-    scratch,
-    transform::{NO_TAG, Tag, Transform, Unverified},
+    transform::Transform,
 };
 
 /// An SA that decapsulates. Any number of threads may use it at once; of several copies of a packet one is accepted.
@@ -37,6 +36,12 @@ pub struct Inbound {
     corrects: Option<nat::Original>,
     route: Routing,
     limits: Limits,
+    progress: Progress,
+}
+
+/// All that packets change, apart from the window's words: threads that share an SA share nothing else that is written.
+#[repr(C, align(64))]
+struct Progress {
     replay: Replay,
     counters: Counters,
 }
@@ -50,22 +55,23 @@ struct Located {
     claimed: Option<u8>,
 }
 
-/// An ESP packet that deserves a look at its ICV.
-struct Admitted {
-    located: Located,
-    sequence: u64,
-    /// The high half of the sequence number under ESN.
-    high: Option<u32>,
-    /// Bytes that are encrypted.
-    body_len: usize,
-}
-
 /// What a batch has come to so far.
 struct Tally {
     accepted: u64,
     payload_bytes: u64,
     /// Payload bytes that the SA's lifetime leaves.
     left: u64,
+}
+
+impl Tally {
+    /// Counts a packet that was accepted.
+    #[inline(always)]
+    fn accept(&mut self, (written, payload_len): Delivered) -> Verdict {
+        self.accepted += 1;
+        self.payload_bytes += payload_len as u64;
+        self.left = self.left.saturating_sub(payload_len as u64);
+        Ok(written)
+    }
 }
 
 // The steps that every packet goes through are inlined by force: what they hand on would otherwise go through memory in
@@ -89,9 +95,11 @@ impl Inbound {
             corrects: peer_original,
             route: Routing::new(protocol, attributes.mode, attributes.udp),
             limits: Limits::new(attributes.lifetime, attributes.notify, attributes.intervals),
-            replay: Replay::new(rules.replay_window, attributes.extended_sequence),
+            progress: Progress {
+                replay: Replay::new(rules.replay_window, attributes.extended_sequence),
+                counters: Counters::default(),
+            },
             rules,
-            counters: Counters::default(),
             attributes,
         })
     }
@@ -111,94 +119,39 @@ impl Inbound {
         let located = self.locate(&self.route.load(), input).ok()?;
         let ipsec = &input[located.ipsec];
         let low = match self.attributes.protocol {
-            Protocol::Esp => esp::Header::parse(ipsec).ok()?.sequence,
-            Protocol::Ah => gipsec_wire::ah::Header::parse(ipsec).ok()?.sequence,
+            Protocol::Esp => wire::esp::Header::parse(ipsec).ok()?.sequence,
+            Protocol::Ah => wire::ah::Header::parse(ipsec).ok()?.sequence,
         };
-        Some(self.replay.number(low))
+        Some(self.progress.replay.number(low))
     }
 
     /// Takes an accepted packet back: its number is free again, and it was never counted.
     pub(crate) fn take_back(&self, number: Option<u64>, payload_bytes: u64) {
         if let Some(number) = number {
-            self.replay.forget(number);
+            self.progress.replay.forget(number);
         }
-        self.counters.take_back(payload_bytes);
+        self.progress.counters.take_back(payload_bytes);
     }
 
     /// Decapsulates `packets` in order; `verdicts`, as many, say what became of each. Returns what is worth telling.
     pub fn decapsulate(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
         let route = self.route.load();
-        let mut tally = Tally { accepted: 0, payload_bytes: 0, left: self.limits.left(&self.counters) };
+        let mut tally = Tally { accepted: 0, payload_bytes: 0, left: self.limits.left(&self.progress.counters) };
         for (packets, verdicts) in packets.chunks_mut(MAX_BATCH).zip(verdicts.chunks_mut(MAX_BATCH)) {
-            if packets.len() > 1 && self.attributes.protocol == Protocol::Esp && self.transform.verifies_abreast() {
-                self.decapsulate_abreast(&route, packets, verdicts, &mut tally);
-            } else {
-                for (packet, verdict) in packets.iter_mut().zip(verdicts) {
-                    *verdict = self.settle(&mut tally, || self.decapsulate_one(&route, packet));
-                }
+            match self.attributes.protocol {
+                Protocol::Esp => self.open_esp(&route, packets, verdicts, &mut tally),
+                Protocol::Ah => self.open_ah(&route, packets, verdicts, &mut tally),
             }
         }
-        let (packets, bytes) = self.counters.add(tally.accepted, tally.payload_bytes);
-        self.limits.after(packets, bytes, self.replay.top())
+        let (packets, bytes) = self.progress.counters.add(tally.accepted, tally.payload_bytes);
+        self.limits.after(packets, bytes, self.progress.replay.top())
     }
 
-    /// Opens a packet, unless the lifetime is over, and counts what became of it.
-    #[inline(always)]
-    fn settle(&self, tally: &mut Tally, open: impl FnOnce() -> Result<Delivered, PacketError>) -> Verdict {
-        let result = if tally.left == 0 { Err(PacketError::LifetimeExpired) } else { open() };
-        match result {
-            Ok((written, payload_len)) => {
-                tally.accepted += 1;
-                tally.payload_bytes += payload_len as u64;
-                tally.left = tally.left.saturating_sub(payload_len as u64);
-                Ok(written)
-            }
-            Err(error) => {
-                self.counters.refuse(error);
-                Err(error)
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn decapsulate_one(&self, route: &Route, packet: &mut Buffers<'_>) -> Result<Delivered, PacketError> {
-        let located = self.locate(route, packet.input())?;
-        match self.attributes.protocol {
-            Protocol::Esp => {
-                let admitted = self.admit_esp(located, packet.input())?;
-                self.open_esp(route, &admitted, packet, None)
-            }
-            Protocol::Ah => self.open_ah(route, &located, packet),
-        }
-    }
-
-    /// First the ICVs of all packets side by side, then each packet. A packet that stands twice in the batch is admitted
-    /// twice and accepted once.
-    fn decapsulate_abreast(
-        &self,
-        route: &Route,
-        packets: &mut [Buffers<'_>],
-        verdicts: &mut [Verdict],
-        tally: &mut Tally,
-    ) {
-        let mut admitted: ArrayVec<Result<Admitted, PacketError>, MAX_BATCH> = ArrayVec::new();
-        let mut tags = [NO_TAG; MAX_BATCH];
-        let mut unverified: ArrayVec<Unverified<'_>, MAX_BATCH> = ArrayVec::new();
-        for packet in packets.iter() {
-            let input = packet.input();
-            let admission = self.locate(route, input).and_then(|located| self.admit_esp(located, input));
-            if let Ok(Admitted { located, high, .. }) = &admission {
-                unverified.push(Unverified { packet: &input[located.ipsec.clone()], high: *high });
-            }
-            admitted.push(admission);
-        }
-        self.transform.expect(&unverified, &mut tags);
-        drop(unverified);
-        let mut tags = tags.iter();
-        for ((packet, verdict), admission) in packets.iter_mut().zip(verdicts).zip(admitted) {
-            let tag = if admission.is_ok() { tags.next() } else { None };
-            *verdict = self.settle(tally, || self.open_esp(route, &admission?, packet, tag));
-        }
+    /// Counts a refused packet.
+    #[cold]
+    fn refused(&self, error: PacketError) -> Verdict {
+        self.progress.counters.refuse(error);
+        Err(error)
     }
 
     /// Finds ESP or AH behind the IP headers, and behind UDP when the SA is encapsulated.
@@ -210,11 +163,11 @@ impl Inbound {
         if self.rules.check_outer && !route.runs(input, family) {
             return Err(PacketError::OtherAddresses);
         }
-        let mut ipsec = if route.udp.is_none() && upper.protocol == self.protocol {
-            upper.offset..header.total_len()
-        } else if route.udp.is_some() && upper.protocol == protocol::UDP {
-            let start = upper.offset + udp::HEADER;
-            let end = start + udp::payload_len(&input[upper.offset..header.total_len()])?;
+        let mut ipsec = if route.udp.is_none() && upper.protocol() == self.protocol {
+            upper.offset()..header.total_len()
+        } else if route.udp.is_some() && upper.protocol() == protocol::UDP {
+            let start = upper.offset() + udp::HEADER;
+            let end = start + udp::payload_len(&input[upper.offset()..header.total_len()])?;
             check_for_strays(&input[start..end])?;
             if self.peer_original.is_some_and(|original| !original.fits(family)) {
                 return Err(PacketError::OtherFamily);
@@ -231,114 +184,18 @@ impl Inbound {
         Ok(Located { front: Front { header, upper }, ipsec, claimed })
     }
 
-    /// What can be checked of an ESP packet before its ICV.
-    #[inline(always)]
-    fn admit_esp(&self, located: Located, input: &[u8]) -> Result<Admitted, PacketError> {
-        let ipsec = &input[located.ipsec.clone()];
-        let head = esp::Header::parse(ipsec)?;
-        if head.spi != self.attributes.spi.get() {
-            return Err(PacketError::OtherSpi);
-        }
-        let body_len = ipsec.len().checked_sub(self.transform.overhead()).ok_or(Malformed::Truncated)?;
-        // Counter modes have no block; RFC 4303 section 2.4 aligns them to 4, which peers have forgotten before.
-        if body_len < esp::TRAILER || self.transform.alignment > 4 && body_len % self.transform.alignment != 0 {
-            return Err(Malformed::BadLength.into());
-        }
-        let sequence = self.replay.check(head.sequence)?;
-        let high = self.attributes.extended_sequence.then_some(halves(sequence).1);
-        Ok(Admitted { located, sequence, high, body_len })
-    }
-
-    /// Opens an admitted packet; `tag` is the ICV it should have, where that is known already.
-    #[inline(always)]
-    fn open_esp(
-        &self,
-        route: &Route,
-        admitted: &Admitted,
-        packet: &mut Buffers<'_>,
-        tag: Option<&Tag>,
-    ) -> Result<Delivered, PacketError> {
-        let Admitted { ref located, sequence, high, body_len } = *admitted;
-        let kept = located.front.kept(route.mode);
-        let capacity = packet.capacity();
-        match packet {
-            Buffers::Apart { input, output } if kept + body_len <= capacity => {
-                let ipsec = &input[located.ipsec.clone()];
-                let plaintext = &mut output[kept..kept + body_len];
-                self.transform.open(ipsec, high, plaintext, tag)?;
-                let content = self.accept(route, located, plaintext, capacity - kept, sequence)?;
-                if content.is_dummy() {
-                    return Ok((0, 0));
-                }
-                output[..kept].copy_from_slice(&input[..kept]);
-                Ok(located.front.deliver(kept, content, self.corrects, output))
-            }
-            Buffers::InPlace { buffer, .. } if kept + body_len <= capacity => {
-                let body_start = located.ipsec.start + esp::HEADER + self.transform.iv.len();
-                self.transform.open_in_place(&mut buffer[located.ipsec.clone()], high, tag)?;
-                let plaintext = &mut buffer[body_start..body_start + body_len];
-                let content = self.accept(route, located, plaintext, capacity - kept, sequence)?;
-                if content.is_dummy() {
-                    return Ok((0, 0));
-                }
-                buffer.copy_within(body_start..body_start + content.len, kept);
-                Ok(located.front.deliver(kept, content, self.corrects, buffer))
-            }
-            // What is decrypted may not fit although the payload does: nothing is written before that is known.
-            _ => scratch::with(body_len, |plaintext| {
-                self.transform.open(&packet.input()[located.ipsec.clone()], high, plaintext, tag)?;
-                let room = capacity.checked_sub(kept).ok_or(PacketError::NoRoom)?;
-                let content = self.accept(route, located, plaintext, room, sequence)?;
-                if content.is_dummy() {
-                    return Ok((0, 0));
-                }
-                let output = packet.take_headers(kept);
-                output[kept..kept + content.len].copy_from_slice(&plaintext[..content.len]);
-                Ok(located.front.deliver(kept, content, self.corrects, output))
-            }),
-        }
-    }
-
-    /// Examines an authentic plaintext and moves the window, also for a packet that is refused after all: it was
-    /// authentic, and need not come again. Wipes the plaintext of a packet that is refused.
-    #[inline]
-    fn accept(
-        &self,
-        route: &Route,
-        located: &Located,
-        plaintext: &mut [u8],
-        room: usize,
-        sequence: u64,
-    ) -> Result<Content, PacketError> {
-        let content = esp::Trailer::parse(plaintext).map_err(|_| PacketError::BadPadding).and_then(|trailer| {
-            if located.claimed.is_some_and(|claimed| claimed != trailer.next_header) {
-                return Err(Malformed::BadWrapping.into());
-            }
-            let content = match trailer.next_header {
-                protocol::NO_NEXT_HEADER => Content::DUMMY,
-                next_header => self.examine(route, located, &plaintext[..trailer.payload_len], next_header)?,
-            };
-            if content.len > room { Err(PacketError::NoRoom) } else { Ok(content) }
-        });
-        let content = self.mark_seen(sequence, content);
-        if content.is_err() {
-            plaintext.fill(0);
-        }
-        content
-    }
-
     /// Moves the window for an authentic packet, unless it may come again: when what refused it is not authentic, or not
     /// the packet's fault.
-    #[inline]
+    #[inline(always)]
     fn mark_seen(&self, sequence: u64, content: Result<Content, PacketError>) -> Result<Content, PacketError> {
         match content {
             Err(PacketError::NoRoom | PacketError::Congestion | PacketError::Malformed(Malformed::BadWrapping)) => {}
-            _ => self.replay.accept(sequence)?,
+            _ => self.progress.replay.accept(sequence)?,
         }
         content
     }
 
-    #[inline]
+    #[inline(always)]
     fn examine(
         &self,
         route: &Route,
@@ -359,13 +216,13 @@ impl Inbound {
                     return Err(SaError::Invalid("the sequence number exceeds what the SA can count"));
                 }
                 if let Some(window) = window {
-                    if self.replay.size().is_none() {
+                    if self.progress.replay.size().is_none() {
                         return Err(SaError::Invalid("the SA does not check replay"));
                     }
-                    self.replay.resize(window);
+                    self.progress.replay.resize(window);
                 }
                 if let Some((top, seen)) = sequence {
-                    self.replay.restart(top, seen);
+                    self.progress.replay.restart(top, seen);
                 }
                 return Ok(());
             }
@@ -376,7 +233,7 @@ impl Inbound {
     /// What the SA was made from, with addresses, ports and window as they are now.
     pub fn attributes(&self) -> Attributes {
         let route = self.route.load();
-        let rules = Rules::Inbound(InboundRules { replay_window: self.replay.size(), ..self.rules });
+        let rules = Rules::Inbound(InboundRules { replay_window: self.progress.replay.size(), ..self.rules });
         Attributes { mode: route.mode, udp: route.udp, rules, ..self.attributes.clone() }
     }
 
@@ -387,17 +244,17 @@ impl Inbound {
 
     /// A reading of the counters.
     pub fn statistics(&self) -> Statistics {
-        self.counters.read()
+        self.progress.counters.read()
     }
 
     /// Refused packets by reason.
     pub fn drops(&self) -> Drops {
-        self.counters.drops()
+        self.progress.counters.drops()
     }
 
     /// Counts packets that never reached the SA.
     pub fn refuse(&self, error: PacketError) {
-        self.counters.refuse(error);
+        self.progress.counters.refuse(error);
     }
 }
 

@@ -116,10 +116,10 @@ impl IpComp {
                 let upper = header.upper(input)?;
                 Plain {
                     header,
-                    start: upper.offset,
-                    next_header: upper.protocol,
-                    protocol_at: Some(upper.protocol_at),
-                    front: upper.offset,
+                    start: upper.offset(),
+                    next_header: upper.protocol(),
+                    protocol_at: Some(upper.protocol_at()),
+                    front: upper.offset(),
                 }
             }
         };
@@ -191,17 +191,18 @@ impl IpComp {
         }
         let front = Front { header, upper };
         let kept = front.kept(route.mode);
-        let payload = upper.offset..header.total_len();
-        if upper.protocol != protocol::IPCOMP {
-            let content = Content::examine(route.mode, rules.propagate_ecn, &header, &input[payload], upper.protocol)?;
+        let payload = upper.offset()..header.total_len();
+        if upper.protocol() != protocol::IPCOMP {
+            let content =
+                Content::examine(route.mode, rules.propagate_ecn, &header, &input[payload], upper.protocol())?;
             let moved = Plain {
                 header,
-                start: upper.offset,
-                next_header: content.next_header,
-                protocol_at: (kept > 0).then_some(upper.protocol_at),
+                start: upper.offset(),
+                next_header: content.next_header(),
+                protocol_at: (kept > 0).then_some(upper.protocol_at()),
                 front: kept,
             };
-            place(&moved, content.len, packet)?;
+            place(&moved, content.len(), packet)?;
             return Ok(front.deliver(kept, content, self.corrects, packet.room()));
         }
         let head = ipcomp::Header::parse(&input[payload.clone()])?;
@@ -222,7 +223,7 @@ impl IpComp {
         scratch::with(room, |spare| {
             let content = expand(&packet.input()[compressed], spare)?;
             let output = packet.take_headers(kept);
-            output[kept..kept + content.len].copy_from_slice(&spare[..content.len]);
+            output[kept..kept + content.len()].copy_from_slice(&spare[..content.len()]);
             Ok(front.deliver(kept, content, self.corrects, output))
         })
     }
@@ -284,7 +285,7 @@ fn write_outer(template: &Template, variable: &Variable, protocol: u8, output: &
         && let Ok(header) = Header::parse(output)
         && let Ok(upper) = header.upper(output)
     {
-        ip::rewrite(output, &header, upper.protocol_at, protocol, variable.total_len);
+        ip::rewrite(output, &header, upper.protocol_at(), protocol, variable.total_len);
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use ::cipher::{Block, BlockCipherEncrypt, KeyInit};
+use aes::Aes128Enc;
+use arrayvec::ArrayVec;
 use rand::Rng;
+use zeroize::Zeroizing;
 
-use crate::SaError;
+use crate::{SaError, batch::MAX_BATCH};
 
 /// The longest IV on the wire, in bytes.
 pub(crate) const MAX_IV: usize = 16;
@@ -33,16 +37,53 @@ impl Kind {
 }
 
 /// The IVs of one outbound SA.
-#[derive(Debug)]
 pub(crate) enum Source {
     None,
-    Random {
-        first: [u8; MAX_IV],
-        /// Whether `first` has still to be used.
-        first_waits: AtomicBool,
-    },
+    Random(Box<Random>),
     /// The SA's own counter: it starts anywhere, goes up by one for each packet, and nothing sets it back.
     Counter(AtomicU64),
+}
+
+/// Unpredictable IVs: a counter, encrypted with a key that is drawn for the SA and used for nothing else (NIST
+/// SP 800-38A appendix C, with a key of its own).
+pub(crate) struct Random {
+    key: Aes128Enc,
+    next: AtomicU64,
+    /// The one that was given for the first packet.
+    first: [u8; MAX_IV],
+    /// Whether `first` has still to be used.
+    first_waits: AtomicBool,
+}
+
+impl Random {
+    fn new(first: Option<&[u8]>) -> Self {
+        let mut key = Zeroizing::new([0; 16]);
+        rand::rng().fill_bytes(&mut *key);
+        let mut padded = [0; MAX_IV];
+        if let Some(first) = first {
+            padded[..first.len()].copy_from_slice(first);
+        }
+        Self {
+            key: Aes128Enc::new((&*key).into()),
+            next: AtomicU64::new(0),
+            first: padded,
+            first_waits: AtomicBool::new(first.is_some()),
+        }
+    }
+
+    fn take(&self, count: usize, batch: &mut Batch) {
+        let start = self.next.fetch_add(count as u64, Relaxed);
+        for number in start..start + count as u64 {
+            let mut block = Block::<Aes128Enc>::default();
+            block[..8].copy_from_slice(&number.to_le_bytes());
+            batch.blocks.push(block);
+        }
+        self.key.encrypt_blocks(&mut batch.blocks);
+        batch.first_given = self.first_waits.load(Relaxed) && count > 0 && self.first_waits.swap(false, Relaxed);
+        if let (true, Some(block)) = (batch.first_given, batch.blocks.first_mut()) {
+            *block = self.first.into();
+        }
+    }
 }
 
 impl Source {
@@ -52,13 +93,7 @@ impl Source {
         }
         Ok(match kind {
             Kind::None => Self::None,
-            Kind::Random(len) => {
-                let mut padded = [0; MAX_IV];
-                if let Some(first) = first {
-                    padded[..len].copy_from_slice(first);
-                }
-                Self::Random { first: padded, first_waits: AtomicBool::new(first.is_some()) }
-            }
+            Kind::Random(_) => Self::Random(Box::new(Random::new(first))),
             Kind::Counter => Self::Counter(AtomicU64::new(match first.and_then(|first| first.first_chunk()) {
                 Some(first) => u64::from_be_bytes(*first),
                 None => rand::rng().next_u64(),
@@ -66,38 +101,44 @@ impl Source {
         })
     }
 
-    /// IVs for `count` packets.
+    /// IVs for `count` packets, at most [`MAX_BATCH`].
     #[inline]
-    pub(crate) fn take(&self, count: usize) -> Batch {
+    pub(crate) fn take(&self, count: usize, batch: &mut Batch) {
         match self {
-            Self::None => Batch::None,
-            Self::Counter(next) => Batch::Counter(next.fetch_add(count as u64, Relaxed)),
-            Self::Random { first, first_waits, .. } => {
-                let given = first_waits.load(Relaxed) && count > 0 && first_waits.swap(false, Relaxed);
-                Batch::Random(given.then_some(*first))
-            }
+            Self::None => {}
+            Self::Counter(next) => batch.start = next.fetch_add(count as u64, Relaxed),
+            Self::Random(random) => random.take(count.min(MAX_BATCH), batch),
+        }
+    }
+
+    /// Says that only the first `used` of a batch were used. Of those left a given one is used later, the others never.
+    #[cold]
+    pub(crate) fn give_back(&self, batch: &Batch, used: usize) {
+        if let (Self::Random(random), 0, true) = (self, used, batch.first_given) {
+            random.first_waits.store(true, Relaxed);
         }
     }
 }
 
 /// The IVs of one batch.
-pub(crate) enum Batch {
-    None,
-    /// Each drawn when it is written, but the first, if it was given.
-    Random(Option<[u8; MAX_IV]>),
-    /// The first, and up by one.
-    Counter(u64),
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Of a counter: the first, and up by one.
+    start: u64,
+    /// Unpredictable ones.
+    blocks: ArrayVec<Block<Aes128Enc>, MAX_BATCH>,
+    /// Whether the first of them is the one that was given.
+    first_given: bool,
 }
 
 impl Batch {
     /// Writes the IV of packet `index` of the batch; `iv` is as long as the kind says.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&self, index: usize, iv: &mut [u8]) {
-        match self {
-            Self::None => {}
-            Self::Random(Some(first)) if index == 0 => iv.copy_from_slice(&first[..iv.len()]),
-            Self::Random(_) => rand::rng().fill_bytes(iv),
-            Self::Counter(start) => iv.copy_from_slice(&start.wrapping_add(index as u64).to_be_bytes()),
+        if let (Some(iv), true) = (iv.first_chunk_mut(), self.blocks.is_empty()) {
+            *iv = self.start.wrapping_add(index as u64).to_be_bytes();
+        } else if let Some(block) = self.blocks.get(index) {
+            iv.copy_from_slice(&block[..iv.len()]);
         }
     }
 }
@@ -112,7 +153,8 @@ mod tests {
         let source = Source::new(Kind::Counter, Some(&[0xff; 8])).unwrap();
         let mut seen = HashSet::new();
         for count in [1, 64, 3] {
-            let batch = source.take(count);
+            let mut batch = Batch::default();
+            source.take(count, &mut batch);
             for index in 0..count {
                 let mut iv = [0; 8];
                 batch.write(index, &mut iv);
@@ -128,7 +170,9 @@ mod tests {
         let ivs: Vec<[u8; 16]> = (0..3)
             .map(|_| {
                 let mut iv = [0; 16];
-                source.take(1).write(0, &mut iv);
+                let mut batch = Batch::default();
+                source.take(1, &mut batch);
+                batch.write(0, &mut iv);
                 iv
             })
             .collect();

@@ -3,7 +3,6 @@
 mod plan;
 mod write;
 
-use arrayvec::ArrayVec;
 use gipsec_wire::{protocol, wesp::Wrapping};
 
 use crate::{
@@ -17,8 +16,8 @@ use crate::{
     sequence::{Numbers, Sequence},
     transform::Transform,
 };
-use write::Batch;
 pub(crate) use write::with_cleared;
+use write::{Batch, Tally};
 
 /// An SA that encapsulates. Any number of threads may use it at once; each packet has a sequence number and an IV of
 /// its own.
@@ -33,8 +32,14 @@ pub struct Outbound {
     pads: bool,
     route: Routing,
     limits: Limits,
-    ivs: iv::Source,
+    progress: Progress,
+}
+
+/// All that packets change, on a cache line of its own: threads that share an SA share nothing else that is written.
+#[repr(C, align(64))]
+struct Progress {
     sequence: Sequence,
+    ivs: iv::Source,
     counters: Counters,
 }
 
@@ -51,13 +56,15 @@ impl Outbound {
             protocol,
             wrapping,
             pads: rules.flow_padding != FlowPadding::default(),
-            ivs: iv::Source::new(transform.iv, rules.first_iv.as_deref())?,
+            progress: Progress {
+                sequence: Sequence::new(attributes.extended_sequence),
+                ivs: iv::Source::new(transform.iv, rules.first_iv.as_deref())?,
+                counters: Counters::default(),
+            },
             rules: rules.clone(),
             transform,
             route: Routing::new(protocol, attributes.mode, attributes.udp),
             limits: Limits::new(attributes.lifetime, attributes.notify, attributes.intervals),
-            sequence: Sequence::new(attributes.extended_sequence),
-            counters: Counters::default(),
             attributes,
         })
     }
@@ -99,38 +106,35 @@ impl Outbound {
         events: &mut Events,
     ) {
         let route = self.route.load();
-        let mut plans = ArrayVec::new();
-        self.plan(&route, payload, packets, verdicts, &mut plans);
-        let numbers = self.sequence.take(plans.len());
-        let ivs = self.ivs.take(numbers.count);
-        let (numbered, unnumbered) = plans.split_at(numbers.count);
-        let batch = Batch { sa: self, route: &route, plans: numbered, numbers, ivs: &ivs };
+        let progress = &self.progress;
+        let numbers = progress.sequence.take(packets.len());
+        let mut ivs = iv::Batch::default();
+        progress.ivs.take(numbers.count, &mut ivs);
+        let tally = Tally { used: 0, sent: 0, payload_bytes: 0, left: self.limits.left(&progress.counters) };
+        let mut batch = Batch { sa: self, route: &route, payload, numbers, ivs: &ivs, tally };
         match self.attributes.protocol {
             Protocol::Esp => batch.write_esp(packets, verdicts),
             Protocol::Ah => batch.write_ah(packets, verdicts),
         }
-        for plan in unnumbered {
-            verdicts[plan.index] = Err(self.refused(PacketError::SequenceOverflow));
+        let Tally { used, sent, payload_bytes, .. } = batch.tally;
+        if used < numbers.count {
+            progress.ivs.give_back(&ivs, used);
+            progress.sequence.give_back(numbers, used);
         }
-        let (mut sent, mut payload_bytes) = (0, 0);
-        for plan in numbered.iter().filter(|plan| verdicts[plan.index].is_ok()) {
-            sent += 1;
-            payload_bytes += plan.payload_len as u64;
-        }
-        self.note(numbers, sent, payload_bytes, events);
+        self.note(Numbers { count: used, ..numbers }, sent, payload_bytes, events);
     }
 
     fn note(&self, numbers: Numbers, sent: u64, payload_bytes: u64, events: &mut Events) {
-        let (packets, bytes) = self.counters.add(sent, payload_bytes);
+        let (packets, bytes) = self.progress.counters.add(sent, payload_bytes);
         let noticed = self.limits.after(packets, bytes, numbers.last());
         events.merge(noticed);
-        self.limits.after_taking(numbers, self.sequence.limit(), events);
+        self.limits.after_taking(numbers, self.progress.sequence.limit(), events);
     }
 
     /// Counts a refused packet.
     #[cold]
     fn refused(&self, error: PacketError) -> PacketError {
-        self.counters.refuse(error);
+        self.progress.counters.refuse(error);
         error
     }
 
@@ -144,12 +148,12 @@ impl Outbound {
                     return Err(SaError::Invalid("an outbound SA has no anti-replay window"));
                 }
                 if let Some((last, _)) = sequence {
-                    if last > self.sequence.limit() {
+                    if last > self.progress.sequence.limit() {
                         return Err(SaError::Invalid("the sequence number exceeds what the SA can count"));
                     }
                     if !self.attributes.implicit_iv {
-                        self.sequence.continue_after(last);
-                    } else if !self.sequence.advance_to(last) {
+                        self.progress.sequence.continue_after(last);
+                    } else if !self.progress.sequence.advance_to(last) {
                         return Err(SaError::Invalid(
                             "the sequence number is the IV of this SA, and an IV is used once for a key",
                         ));
@@ -174,22 +178,22 @@ impl Outbound {
 
     /// A reading of the counters.
     pub fn statistics(&self) -> Statistics {
-        self.counters.read()
+        self.progress.counters.read()
     }
 
     /// Takes a packet back that a later entry of the bundle refused: it was never counted.
     pub(crate) fn take_back(&self, payload_bytes: u64) {
-        self.counters.take_back(payload_bytes);
+        self.progress.counters.take_back(payload_bytes);
     }
 
     /// Refused packets by reason.
     pub fn drops(&self) -> Drops {
-        self.counters.drops()
+        self.progress.counters.drops()
     }
 
     /// Counts packets that never reached the SA.
     pub fn refuse(&self, error: PacketError) {
-        self.counters.refuse(error);
+        self.progress.counters.refuse(error);
     }
 }
 

@@ -51,6 +51,12 @@ impl Sequence {
         }
     }
 
+    /// Gives back what was taken after the first `used`; where others took some meanwhile, these are never used.
+    #[cold]
+    pub(crate) fn give_back(&self, numbers: Numbers, used: usize) {
+        let _ = self.last.compare_exchange(numbers.last(), numbers.before + used as u64, Relaxed, Relaxed);
+    }
+
     /// The last number there is.
     pub(crate) fn limit(&self) -> u64 {
         self.limit

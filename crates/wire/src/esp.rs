@@ -37,8 +37,8 @@ impl Header {
     /// Writes both fields.
     #[inline]
     pub fn write(self, bytes: &mut [u8; HEADER]) {
-        bytes[..4].copy_from_slice(&self.spi.to_be_bytes());
-        bytes[4..].copy_from_slice(&self.sequence.to_be_bytes());
+        // In one store: it is read back in one load.
+        *bytes = (u64::from(self.spi) << 32 | u64::from(self.sequence)).to_be_bytes();
     }
 }
 
@@ -59,15 +59,21 @@ const PADDING: [u8; 255] = {
     }
     bytes
 };
+const PADDING_START: [u8; 16] = *PADDING.first_chunk().unwrap();
 
-/// Writes padding, pad length and next header; `trailer` is at most 257 bytes and holds all of them.
+/// Writes padding, pad length and next header into the first `len` bytes of `room`, 2 to 257; what follows them may be
+/// overwritten, too.
 #[inline]
-pub fn write_trailer(trailer: &mut [u8], next_header: u8) {
-    let Some((tail, padding)) = trailer.split_last_chunk_mut::<TRAILER>().map(|(padding, tail)| (tail, padding)) else {
-        return;
-    };
-    padding.copy_from_slice(&PADDING[..padding.len()]);
-    *tail = [u8::try_from(padding.len()).unwrap_or(u8::MAX), next_header];
+pub fn write_trailer(room: &mut [u8], len: usize, next_header: u8) {
+    let pad_len = len.saturating_sub(TRAILER);
+    match room.first_chunk_mut::<16>() {
+        // Usually, and without a copy of variable length.
+        Some(start) if pad_len <= 16 => *start = PADDING_START,
+        _ => room[..pad_len].copy_from_slice(&PADDING[..pad_len]),
+    }
+    if let Some(tail) = room.get_mut(pad_len..).and_then(|rest| rest.first_chunk_mut()) {
+        *tail = [u8::try_from(pad_len).unwrap_or(u8::MAX), next_header];
+    }
 }
 
 /// What the end of a decrypted payload says.
@@ -82,12 +88,21 @@ pub struct Trailer {
 impl Trailer {
     /// Reads and checks padding (RFC 4303 section 2.4: the receiver should inspect it) and trailer of a decrypted
     /// payload.
-    #[inline]
+    #[inline(always)]
     pub fn parse(plaintext: &[u8]) -> Result<Self, BadPadding> {
         let (body, tail) = plaintext.split_last_chunk::<TRAILER>().ok_or(BadPadding)?;
         let pad_len = usize::from(tail[0]);
         let payload_len = body.len().checked_sub(pad_len).ok_or(BadPadding)?;
-        if body[payload_len..] != PADDING[..pad_len] {
+        // Usually the padding is short, and the last 16 bytes of a longer body can be looked at in one word.
+        let is_padding = match body.last_chunk() {
+            Some(end) if pad_len <= 16 => {
+                let other_bits = 8 * (16 - pad_len as u32);
+                let expected = u128::from_le_bytes(PADDING_START).checked_shl(other_bits).unwrap_or(0);
+                (u128::from_le_bytes(*end) ^ expected).checked_shr(other_bits).unwrap_or(0) == 0
+            }
+            _ => body[payload_len..] == PADDING[..pad_len],
+        };
+        if !is_padding {
             return Err(BadPadding);
         }
         Ok(Self { next_header: tail[1], payload_len })
@@ -105,13 +120,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(payload in proptest::collection::vec(any::<u8>(), 0..64), shift in 2u32..5, next: u8) {
-            let alignment = 1 << shift;
+        fn what_is_written_is_read(
+            payload in proptest::collection::vec(any::<u8>(), 0..64), pad_len in 0usize..256, behind in 0usize..20, next: u8,
+        ) {
             let mut bytes = payload.clone();
-            bytes.resize(payload.len() + pad_len(payload.len(), alignment) + TRAILER, 0xee);
-            write_trailer(&mut bytes[payload.len()..], next);
-            prop_assert_eq!(bytes.len() % alignment, 0);
-            prop_assert_eq!(Trailer::parse(&bytes), Ok(Trailer { next_header: next, payload_len: payload.len() }));
+            let end = payload.len() + pad_len + TRAILER;
+            bytes.resize(end + behind, 0xee);
+            write_trailer(&mut bytes[payload.len()..], pad_len + TRAILER, next);
+            prop_assert_eq!(&bytes[..payload.len()], &payload[..]);
+            let written = Ok(Trailer { next_header: next, payload_len: payload.len() });
+            prop_assert_eq!(Trailer::parse(&bytes[..end]), written);
+            for at in payload.len()..end - 2 {
+                let mut changed = bytes[..end].to_vec();
+                changed[at] ^= 0x80;
+                prop_assert_eq!(Trailer::parse(&changed), Err(BadPadding));
+            }
+        }
+
+        #[test]
+        fn padding_aligns(payload in 0usize..9000, shift in 2u32..5) {
+            let pad_len = pad_len(payload, 1 << shift);
+            prop_assert!(pad_len < 1 << shift && (payload + pad_len + TRAILER) % (1 << shift) == 0);
         }
 
         #[test]

@@ -172,29 +172,27 @@ impl Header {
             return Err(Malformed::Fragment);
         }
         match self.family() {
-            Family::V4 => {
-                Ok(Upper { offset: self.header_len(), protocol: self.protocol(), protocol_at: IPV4_PROTOCOL })
-            }
+            Family::V4 => Ok(Upper::new(self.header_len(), self.protocol(), IPV4_PROTOCOL)),
             Family::V6 => self.walk_extensions(&packet[..self.total_len()]),
         }
     }
 
     /// RFC 8200 section 4: each extension header names the next one and gives its own length.
     fn walk_extensions(self, packet: &[u8]) -> Result<Upper, Malformed> {
-        let mut upper = Upper { offset: IPV6_HEADER, protocol: self.protocol(), protocol_at: IPV6_NEXT_HEADER };
+        let mut upper = Upper::new(IPV6_HEADER, self.protocol(), IPV6_NEXT_HEADER);
         let mut routed = false;
         loop {
-            match upper.protocol {
-                protocol::HOP_BY_HOP if upper.offset == IPV6_HEADER => {}
+            match upper.protocol() {
+                protocol::HOP_BY_HOP if upper.offset() == IPV6_HEADER => {}
                 protocol::ROUTING => routed = true,
                 protocol::DESTINATION_OPTIONS if !routed => {}
                 protocol::FRAGMENT => {
-                    let header = packet.get(upper.offset..upper.offset + 8).ok_or(Malformed::Truncated)?;
+                    let header = packet.get(upper.offset()..upper.offset() + 8).ok_or(Malformed::Truncated)?;
                     // An atomic fragment (RFC 6946) is a whole packet.
                     if be16(header, 2) & 0xfff9 != 0 {
                         return Err(Malformed::Fragment);
                     }
-                    upper = Upper { offset: upper.offset + 8, protocol: header[0], protocol_at: upper.offset };
+                    upper = Upper::new(upper.offset() + 8, header[0], upper.offset());
                     continue;
                 }
                 _ => return Ok(upper),
@@ -227,28 +225,45 @@ pub fn addresses(packet: &[u8], family: Family) -> Option<(IpAddr, IpAddr)> {
     }
 }
 
-/// Where the protocol above IP begins.
+/// Where the protocol above IP begins: in one word, as [`Header`] is, and for the same reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Upper {
-    /// Its first byte, from the start of the packet.
-    pub offset: usize,
-    /// Its number.
-    pub protocol: u8,
-    /// Where the packet says that number.
-    pub protocol_at: usize,
-}
+pub struct Upper(u64);
 
 impl Upper {
+    /// `protocol_at` is below `offset`, which is at most the length of a packet.
+    #[inline]
+    fn new(offset: usize, protocol: u8, protocol_at: usize) -> Self {
+        Self((offset as u64) << 40 | (protocol_at as u64 & 0xffff_ffff) << 8 | u64::from(protocol))
+    }
+
+    /// Its first byte, from the start of the packet.
+    #[inline]
+    pub fn offset(self) -> usize {
+        (self.0 >> 40) as usize
+    }
+
+    /// Its number.
+    #[inline]
+    pub fn protocol(self) -> u8 {
+        self.0.to_le_bytes()[0]
+    }
+
+    /// Where the packet says that number.
+    #[inline]
+    pub fn protocol_at(self) -> usize {
+        (self.0 >> 8 & 0xffff_ffff) as usize
+    }
+
     /// Goes past one extension header of the common shape: next header, length in 8 bytes not counting the first 8.
     fn skip(self, packet: &[u8]) -> Result<Self, Malformed> {
-        let [next, length, ..] = packet.get(self.offset..).ok_or(Malformed::Truncated)? else {
+        let [next, length, ..] = packet.get(self.offset()..).ok_or(Malformed::Truncated)? else {
             return Err(Malformed::Truncated);
         };
-        let offset = self.offset + 8 + usize::from(*length) * 8;
+        let offset = self.offset() + 8 + usize::from(*length) * 8;
         if offset > packet.len() {
             return Err(Malformed::BadExtension);
         }
-        Ok(Self { offset, protocol: *next, protocol_at: self.offset })
+        Ok(Self::new(offset, *next, self.offset()))
     }
 }
 
@@ -306,13 +321,13 @@ mod tests {
         let header = Header::parse(&packet).unwrap();
         assert_eq!(header.traffic_class(), 0xab);
         let upper = header.upper(&packet).unwrap();
-        assert_eq!((upper.offset, upper.protocol, upper.protocol_at), (40 + 32, 60, 40 + 16));
+        assert_eq!((upper.offset(), upper.protocol(), upper.protocol_at()), (40 + 32, 60, 40 + 16));
     }
 
     #[test]
     fn a_fragment_header_is_refused_unless_atomic() {
         let atomic = v6(44, &[50, 0, 0, 0, 1, 2, 3, 4, 9, 9]);
-        assert_eq!(Header::parse(&atomic).unwrap().upper(&atomic).unwrap().offset, 48);
+        assert_eq!(Header::parse(&atomic).unwrap().upper(&atomic).unwrap().offset(), 48);
         let first = v6(44, &[50, 0, 0, 1, 1, 2, 3, 4, 9, 9]);
         assert_eq!(Header::parse(&first).unwrap().upper(&first), Err(Malformed::Fragment));
     }
@@ -331,8 +346,8 @@ mod tests {
             if let Ok(header) = Header::parse(&bytes) {
                 prop_assert!(header.header_len() <= header.total_len() && header.total_len() <= bytes.len());
                 if let Ok(upper) = header.upper(&bytes) {
-                    prop_assert!(upper.offset <= header.total_len() && upper.protocol_at < upper.offset);
-                    prop_assert_eq!(bytes[upper.protocol_at], upper.protocol);
+                    prop_assert!(upper.offset() <= header.total_len() && upper.protocol_at() < upper.offset());
+                    prop_assert_eq!(bytes[upper.protocol_at()], upper.protocol());
                 }
             }
         }

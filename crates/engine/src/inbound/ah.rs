@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use gipsec_wire::{Malformed, ah};
 
-use super::{Inbound, Located};
+use super::{Inbound, Located, Tally};
 use crate::{
-    Buffers, PacketError,
+    Buffers, PacketError, Verdict,
     content::Delivered,
     outbound::{halves, with_cleared},
     route::Route,
@@ -20,10 +20,23 @@ impl Inbound {
     pub(super) fn open_ah(
         &self,
         route: &Route,
-        located: &Located,
-        packet: &mut Buffers<'_>,
-    ) -> Result<Delivered, PacketError> {
+        packets: &mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        tally: &mut Tally,
+    ) {
+        for (packet, verdict) in packets.iter_mut().zip(verdicts) {
+            let delivered =
+                if tally.left == 0 { Err(PacketError::LifetimeExpired) } else { self.open_ah_packet(route, packet) };
+            *verdict = match delivered {
+                Ok(delivered) => tally.accept(delivered),
+                Err(error) => self.refused(error),
+            };
+        }
+    }
+
+    fn open_ah_packet(&self, route: &Route, packet: &mut Buffers<'_>) -> Result<Delivered, PacketError> {
         let input = packet.input();
+        let located = &self.locate(route, input)?;
         let ipsec = &input[located.ipsec.clone()];
         let head = ah::Header::parse(ipsec)?;
         if head.spi != self.attributes.spi.get() {
@@ -35,21 +48,21 @@ impl Inbound {
         if head.len < icv_end || head.len >= icv_end + 8 {
             return Err(Malformed::BadLength.into());
         }
-        let sequence = self.replay.check(head.sequence)?;
+        let sequence = self.progress.replay.check(head.sequence)?;
         self.verify_ah(located, input, iv_end..icv_end, head.len, sequence)?;
 
         let kept = located.front.kept(route.mode);
         let payload = located.ipsec.start + head.len..located.ipsec.end;
         let room = packet.capacity();
         let content = self.examine(route, located, &input[payload.clone()], head.next_header);
-        let content =
-            content.and_then(|content| if kept + content.len > room { Err(PacketError::NoRoom) } else { Ok(content) });
+        let content = content
+            .and_then(|content| if kept + content.len() > room { Err(PacketError::NoRoom) } else { Ok(content) });
         let content = self.mark_seen(sequence, content)?;
-        let payload = payload.start..payload.start + content.len;
+        let payload = payload.start..payload.start + content.len();
         let output = match packet {
             Buffers::Apart { input, output } => {
                 output[..kept].copy_from_slice(&input[..kept]);
-                output[kept..kept + content.len].copy_from_slice(&input[payload]);
+                output[kept..kept + content.len()].copy_from_slice(&input[payload]);
                 &mut **output
             }
             Buffers::InPlace { buffer, .. } => {

@@ -1,6 +1,5 @@
-//! What will become of each packet of a batch: every check is made here, before anything is taken or written.
+//! What will become of a packet: every check is made here, before anything is taken or written.
 
-use arrayvec::ArrayVec;
 use gipsec_wire::{
     MAX_PACKET, Malformed, ah, esp,
     ip::{self, Family, Header, Upper},
@@ -9,15 +8,13 @@ use gipsec_wire::{
 };
 
 use super::{Outbound, Payload};
-use crate::{Buffers, PacketError, Protocol, Verdict, batch::MAX_BATCH, route::Route};
+use crate::{Buffers, PacketError, Protocol, route::Route};
 
 /// IP header, options and extension headers in front of AH: the most that is processed, in bytes.
 pub(super) const MAX_HEADERS: usize = 2048;
 
 /// What will become of one packet; all checks are done.
 pub(super) struct Plan {
-    /// Its place in the batch.
-    pub index: usize,
     /// The packet's own header.
     pub header: Header,
     /// In transport mode, where the protected part begins.
@@ -34,9 +31,6 @@ pub(super) struct Plan {
     pub total_len: usize,
 }
 
-/// The plans of a batch, in the order of its packets.
-pub(super) type Plans = ArrayVec<Plan, MAX_BATCH>;
-
 /// Where ESP or AH and the payload will begin, and how long the result is.
 struct Extent {
     ipsec_start: usize,
@@ -45,47 +39,17 @@ struct Extent {
 }
 
 impl Outbound {
-    /// Looks at every packet once; what cannot be encapsulated gets its verdict here and takes no sequence number.
-    pub(super) fn plan(
-        &self,
-        route: &Route,
-        payload: Payload,
-        packets: &[Buffers<'_>],
-        verdicts: &mut [Verdict],
-        plans: &mut Plans,
-    ) {
-        let mut left = self.limits.left(&self.counters);
-        for (index, packet) in packets.iter().enumerate() {
-            match self.plan_one(route, payload, index, packet, left) {
-                Ok(plan) => {
-                    left = left.saturating_sub(plan.payload_len as u64);
-                    plans.push(plan);
-                }
-                Err(error) => verdicts[index] = Err(self.refused(error)),
-            }
-        }
-    }
-
-    #[inline]
-    fn plan_one(
-        &self,
-        route: &Route,
-        payload: Payload,
-        index: usize,
-        packet: &Buffers<'_>,
-        left: u64,
-    ) -> Result<Plan, PacketError> {
-        if left == 0 {
-            return Err(PacketError::LifetimeExpired);
-        }
+    /// Looks at a packet once. Inlined by force: what it finds out would otherwise go through memory.
+    #[inline(always)]
+    pub(super) fn plan(&self, route: &Route, payload: Payload, packet: &Buffers<'_>) -> Result<Plan, PacketError> {
         let input = packet.input();
         let header = Header::parse(input)?;
         let (upper, payload_start, next_header, front, family) = match &route.template {
             Some(template) => (None, 0, header.family().protocol(), template.len(), template.family()),
             None => {
                 let upper = header.upper(input)?;
-                let front = upper.offset + if route.udp.is_some() { udp::HEADER } else { 0 };
-                (Some(upper), upper.offset, upper.protocol, front, header.family())
+                let front = upper.offset() + if route.udp.is_some() { udp::HEADER } else { 0 };
+                (Some(upper), upper.offset(), upper.protocol(), front, header.family())
             }
         };
         let payload_len = header.total_len() - payload_start;
@@ -97,7 +61,6 @@ impl Outbound {
             return Err(PacketError::NoRoom);
         }
         Ok(Plan {
-            index,
             header,
             upper,
             payload_start,
@@ -181,7 +144,7 @@ impl Outbound {
 impl Plan {
     /// The packet's payload where it is apart from the result, and the result's room. In place, the payload is moved to
     /// where it will be encrypted; in transport mode, the packet's headers are where they belong.
-    #[inline]
+    #[inline(always)]
     pub(super) fn split<'b>(&self, packet: &'b mut Buffers<'_>) -> (Option<&'b [u8]>, &'b mut [u8]) {
         let payload = self.payload_start..self.payload_start + self.payload_len;
         match packet {
@@ -196,14 +159,6 @@ impl Plan {
                 buffer.copy_within(payload, self.body_start);
                 (None, &mut buffer[..self.total_len])
             }
-        }
-    }
-
-    /// The whole result.
-    pub(super) fn output<'b>(&self, packet: &'b mut Buffers<'_>) -> &'b mut [u8] {
-        match packet {
-            Buffers::Apart { output, .. } => &mut output[..self.total_len],
-            Buffers::InPlace { buffer, .. } => &mut buffer[..self.total_len],
         }
     }
 }

@@ -1,89 +1,110 @@
-//! Packets written: headers, sequence numbers and IVs for the whole batch, then the transform over all of it.
+//! Packets written: headers, sequence numbers and IVs, then the transform over the whole batch.
 
 use arrayvec::ArrayVec;
 use gipsec_wire::{
     Malformed, ah, esp,
-    ip::{self, Family},
+    ip::{self, Family, Header},
     mutable,
     outer::{Ports, Template, Variable},
     protocol, udp,
 };
 
 use super::{
-    Outbound, halves,
+    Outbound, Payload, halves,
     plan::{MAX_HEADERS, Plan},
 };
 use crate::{
     Buffers, PacketError, Verdict, batch::MAX_BATCH, iv, route::Route, sequence::Numbers, transform::Seal, tunnel,
 };
 
-/// A batch that has its sequence numbers: the first of them is the first plan's, and so on; IVs likewise.
+/// A batch on its way. Numbers and IVs were taken for all of its packets; those that are refused leave theirs to the next.
 pub(super) struct Batch<'a> {
     pub sa: &'a Outbound,
     pub route: &'a Route,
-    pub plans: &'a [Plan],
+    pub payload: Payload,
     pub numbers: Numbers,
     pub ivs: &'a iv::Batch,
+    pub tally: Tally,
+}
+
+/// What a batch has come to so far.
+pub(super) struct Tally {
+    /// Sequence numbers used.
+    pub used: usize,
+    /// Packets written, and the payload bytes in them.
+    pub sent: u64,
+    pub payload_bytes: u64,
+    /// Payload bytes that the SA's lifetime leaves.
+    pub left: u64,
 }
 
 impl Batch<'_> {
-    /// Each plan with its place in the batch, its sequence number, and its packet.
-    fn each<'p, 'b>(
-        &self,
-        packets: &'p mut [Buffers<'b>],
-    ) -> impl Iterator<Item = (usize, &Plan, u64, &'p mut Buffers<'b>)> {
-        let mut packets = packets.iter_mut().enumerate();
-        self.plans.iter().enumerate().filter_map(move |(position, plan)| {
-            // Plans are in the order of their packets.
-            let (_, packet) = packets.find(|(index, _)| *index == plan.index)?;
-            Some((position, plan, self.numbers.before + 1 + position as u64, packet))
-        })
+    /// The steps that ESP and AH share: checks, then the packet's sequence number, and its place in the batch.
+    #[inline(always)]
+    fn begin(&mut self, packet: &Buffers<'_>) -> Result<(Plan, u64, usize), PacketError> {
+        if self.tally.left == 0 {
+            return Err(PacketError::LifetimeExpired);
+        }
+        let plan = self.sa.plan(self.route, self.payload, packet)?;
+        let position = self.tally.used;
+        if position == self.numbers.count {
+            return Err(PacketError::SequenceOverflow);
+        }
+        self.tally.used += 1;
+        Ok((plan, self.numbers.before + 1 + position as u64, position))
+    }
+
+    /// Counts a packet that was written.
+    #[inline(always)]
+    fn sent(&mut self, plan: &Plan) -> Verdict {
+        self.tally.sent += 1;
+        self.tally.payload_bytes += plan.payload_len as u64;
+        self.tally.left = self.tally.left.saturating_sub(plan.payload_len as u64);
+        Ok(plan.total_len)
     }
 
     /// RFC 4303 section 3.3.
-    pub(super) fn write_esp(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
-        let transform = &self.sa.transform;
+    pub(super) fn write_esp(&mut self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
         let mut seals: ArrayVec<Seal<'_>, MAX_BATCH> = ArrayVec::new();
-        for (position, plan, number, packet) in self.each(packets) {
-            let flow_label = self.flow_label(packet);
-            let (payload, output) = plan.split(packet);
-            self.write_outer(plan, number, flow_label, output);
-            let (low, high) = halves(number);
-            let trailer_end = plan.total_len - transform.icv_len;
-            let payload_end = plan.body_start + plan.payload_len;
-            let flow_padding = self.sa.flow_padding(plan.body_start + transform.icv_len, plan.payload_len);
-            let trailer_start = payload_end + flow_padding;
-            if flow_padding > 0 {
-                output[payload_end..trailer_start].fill(0);
-            }
-            esp::write_trailer(&mut output[trailer_start..trailer_end], plan.next_header);
-            let packet = &mut output[plan.ipsec_start..];
-            if let Some(head) = packet.first_chunk_mut() {
-                esp::Header { spi: self.sa.attributes.spi.get(), sequence: low }.write(head);
-            }
-            self.ivs.write(position, &mut packet[esp::HEADER..plan.body_start - plan.ipsec_start]);
-            let high = self.sa.attributes.extended_sequence.then_some(high);
-            let seal = Seal { payload, packet, high };
-            if transform.works_abreast() {
-                seals.push(seal);
-            } else {
-                transform.seal_one(seal);
-            }
-            verdicts[plan.index] = Ok(plan.total_len);
+        for (packet, verdict) in packets.iter_mut().zip(verdicts.iter_mut()) {
+            *verdict = match self.begin(packet) {
+                Ok((plan, number, position)) => {
+                    seals.push(self.frame(&plan, number, position, packet));
+                    self.sent(&plan)
+                }
+                Err(error) => Err(self.sa.refused(error)),
+            };
         }
-        transform.seal(&mut seals);
+        self.sa.transform.seal(&mut seals);
         drop(seals);
         if self.route.udp.is_some() {
-            self.finish_udp(packets);
+            finish_udp(packets, verdicts);
         }
     }
 
-    /// Over IPv6 the UDP checksum covers the finished packet.
-    #[cold]
-    fn finish_udp(&self, packets: &mut [Buffers<'_>]) {
-        for (_, plan, _, packet) in self.each(packets).filter(|(_, plan, ..)| self.family(plan) == Family::V6) {
-            udp::fill_checksum(plan.output(packet), self.front(plan) - udp::HEADER);
+    /// Everything of an ESP packet but the transform.
+    #[inline(always)]
+    fn frame<'b>(&self, plan: &Plan, number: u64, position: usize, packet: &'b mut Buffers<'_>) -> Seal<'b> {
+        let transform = &self.sa.transform;
+        let flow_label = self.flow_label(packet);
+        let (payload, output) = plan.split(packet);
+        self.write_outer(plan, number, flow_label, output);
+        let (low, high) = halves(number);
+        let trailer_end = plan.total_len - transform.icv_len;
+        let payload_end = plan.body_start + plan.payload_len;
+        let flow_padding = self.sa.flow_padding(plan.body_start + transform.icv_len, plan.payload_len);
+        let trailer_start = payload_end + flow_padding;
+        if flow_padding > 0 {
+            output[payload_end..trailer_start].fill(0);
         }
+        esp::write_trailer(&mut output[trailer_start..], trailer_end - trailer_start, plan.next_header);
+        let packet = &mut output[plan.ipsec_start..];
+        if let Some(head) = packet.first_chunk_mut() {
+            esp::Header { spi: self.sa.attributes.spi.get(), sequence: low }.write(head);
+        }
+        self.ivs.write(position, &mut packet[esp::HEADER..plan.body_start - plan.ipsec_start]);
+        let high = self.sa.attributes.extended_sequence.then_some(high);
+        Seal { payload, packet, high }
     }
 
     /// Bytes of IP and UDP headers.
@@ -104,10 +125,14 @@ impl Batch<'_> {
     }
 
     /// RFC 4302 section 3.3.
-    pub(super) fn write_ah(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
-        for (position, plan, number, packet) in self.each(packets) {
-            verdicts[plan.index] = match self.write_ah_packet(position, plan, number, packet) {
-                Ok(()) => Ok(plan.total_len),
+    pub(super) fn write_ah(&mut self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
+        for (packet, verdict) in packets.iter_mut().zip(verdicts) {
+            let written = self.begin(packet).and_then(|(plan, number, position)| {
+                self.write_ah_packet(position, &plan, number, packet)?;
+                Ok(plan)
+            });
+            *verdict = match written {
+                Ok(plan) => self.sent(&plan),
                 Err(error) => Err(self.sa.refused(error)),
             };
         }
@@ -176,17 +201,30 @@ impl Batch<'_> {
             }
             (None, Some(upper)) => {
                 let protocol = if self.route.udp.is_some() { protocol::UDP } else { self.sa.protocol };
-                ip::rewrite(output, &plan.header, upper.protocol_at, protocol, plan.total_len);
+                ip::rewrite(output, &plan.header, upper.protocol_at(), protocol, plan.total_len);
                 if let Some(Ports { source, destination }) = self.route.udp
-                    && let Some(header) = output[upper.offset..].first_chunk_mut()
+                    && let Some(header) = output[upper.offset()..].first_chunk_mut()
                 {
-                    udp::write(header, source, destination, plan.total_len - upper.offset);
+                    udp::write(header, source, destination, plan.total_len - upper.offset());
                 }
             }
             (None, None) => {} // not reached: without a template there is a plan for transport mode
         }
         if let Some(wrapping) = &self.sa.wrapping {
             wrapping.write(self.family(plan), plan.next_header, &mut output[self.front(plan)..plan.ipsec_start]);
+        }
+    }
+}
+
+/// Over IPv6 the UDP checksum covers the finished packet.
+#[cold]
+fn finish_udp(packets: &mut [Buffers<'_>], verdicts: &[Verdict]) {
+    for (packet, verdict) in packets.iter_mut().zip(verdicts) {
+        let Ok(written) = *verdict else { continue };
+        let packet = &mut packet.room()[..written];
+        let Ok(header) = Header::parse(packet) else { continue };
+        if let (Family::V6, Ok(upper)) = (header.family(), header.upper(packet)) {
+            udp::fill_checksum(packet, upper.offset());
         }
     }
 }

@@ -76,6 +76,14 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// What is to be decrypted.
+    pub(super) fn input(&self) -> &[u8] {
+        match self {
+            Self::Apart { input, .. } => input,
+            Self::InPlace(body) => body,
+        }
+    }
+
     /// Leaves the plaintext of an algorithm that does not encrypt.
     pub(super) fn copy(self) {
         if let Self::Apart { input, output } = self {
@@ -140,17 +148,12 @@ impl CipherKey {
     /// Encrypts a batch, each packet with its IV.
     pub(super) fn encrypt_all<'a>(&self, batch: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>, &'a mut [u8])>) {
         if let Self::CbcEncrypt(key) = self {
-            let mut jobs: ArrayVec<cbc::Job<'_>, MAX_BATCH> =
-                batch.map(|(iv, payload, body)| cbc::Job { iv: *block(iv), payload, body }).collect();
+            let mut jobs: ArrayVec<cbc::Job<'_>, MAX_BATCH> = ArrayVec::new();
+            jobs.extend(batch.map(|(iv, payload, body)| cbc::Job { iv: *block(iv), payload, body }));
             key.encrypt(&mut jobs);
         } else {
             batch.for_each(|(iv, payload, body)| self.encrypt(iv, payload, body));
         }
-    }
-
-    /// Whether packets that are encrypted together take less time than one by one.
-    pub(super) fn works_abreast(&self) -> bool {
-        matches!(self, Self::CbcEncrypt(_))
     }
 
     /// Decrypts; a body that is no whole number of blocks was refused before.

@@ -3,6 +3,7 @@
 use ::cipher::{Block, BlockCipherEncrypt, KeyInit};
 use ::hmac::{Hmac, Mac};
 use aes::Aes128Enc;
+use arrayvec::ArrayVec;
 use cmac::Cmac;
 use gipsec_kernels::hmac as abreast;
 use md5::Md5;
@@ -14,6 +15,9 @@ use crate::{Integrity, SaError, batch::MAX_BATCH};
 
 /// A full-length tag of any algorithm, in its first bytes.
 pub(crate) type Tag = [u8; 64];
+
+/// The tags of a batch.
+pub(super) type Tags = ArrayVec<Tag, MAX_BATCH>;
 
 /// A tag that nothing has been written to.
 pub(crate) const NO_TAG: Tag = [0; 64];
@@ -90,31 +94,13 @@ impl IntegrityKey {
         .ok_or(SaError::Invalid("the integrity key's length does not fit the algorithm"))
     }
 
-    /// Whether tags that are computed together take less time than one by one.
-    pub(super) fn works_abreast(&self) -> bool {
-        matches!(self, Self::Sha1(_) | Self::Sha256(_))
-    }
-
-    /// The full tags of many messages, each in two parts; as many `tags` at least.
-    pub(super) fn compute_all(&self, messages: &[abreast::Message<'_>], tags: &mut [Tag]) {
-        match self {
-            Self::Sha1(key) => {
-                let mut full = [[0; 20]; MAX_BATCH];
-                let full = &mut full[..messages.len().min(MAX_BATCH)];
-                key.abreast.compute(messages, full);
-                tags.iter_mut().zip(full).for_each(|(tag, full)| tag[..20].copy_from_slice(full));
-            }
-            Self::Sha256(key) => {
-                let mut full = [[0; 32]; MAX_BATCH];
-                let full = &mut full[..messages.len().min(MAX_BATCH)];
-                key.abreast.compute(messages, full);
-                tags.iter_mut().zip(full).for_each(|(tag, full)| tag[..32].copy_from_slice(full));
-            }
-            _ => {
-                for (message, tag) in messages.iter().zip(tags) {
-                    *tag = self.compute(&[message.head, message.tail]);
-                }
-            }
+    /// Appends the full tags of many messages, each in two parts, to `tags`, which has room for them.
+    pub(super) fn compute_all(&self, messages: &[abreast::Message<'_>], tags: &mut Tags) {
+        match (self, messages) {
+            // One message is faster in parts.
+            (Self::Sha1(key), [_, _, ..]) => widen(messages.len(), tags, |full| key.abreast.compute(messages, full)),
+            (Self::Sha256(key), [_, _, ..]) => widen(messages.len(), tags, |full| key.abreast.compute(messages, full)),
+            _ => tags.extend(messages.iter().map(|message| self.compute(&[message.head, message.tail]))),
         }
     }
 
@@ -131,6 +117,18 @@ impl IntegrityKey {
             Self::Xcbc(key) => key.compute(parts),
         }
     }
+}
+
+/// Has `compute` make `count` tags of `N` bytes, and appends them to `tags`.
+fn widen<const N: usize>(count: usize, tags: &mut Tags, compute: impl FnOnce(&mut [[u8; N]])) {
+    let mut full: ArrayVec<[u8; N], MAX_BATCH> = ArrayVec::new();
+    full.extend((0..count).map(|_| [0; N]));
+    compute(&mut full);
+    tags.extend(full.iter().map(|full| {
+        let mut tag = NO_TAG;
+        tag[..N].copy_from_slice(full);
+        tag
+    }));
 }
 
 fn mac<M: Mac + Clone>(key: &M, parts: &[&[u8]]) -> Tag {

@@ -2,10 +2,13 @@
 //!
 //! An ESP packet is handed over from its SPI to the end of its ICV, with SPI, sequence number, IV and trailer in place:
 //! the output of [`Transform::seal`] is complete, and goes from the input straight to the output. [`Transform::open`]
-//! writes plaintext only where the ICV matched, or wipes it.
+//! leaves plaintext only where the ICV matched. Both take a batch at a time: packets go abreast where that is faster.
+//!
+//! What is kept for a batch is filled where it lies: such an array is too large to be moved.
 
 mod aead;
 mod cipher;
+mod gcm;
 mod integrity;
 #[cfg(test)]
 mod published;
@@ -13,21 +16,19 @@ mod published;
 mod vectors;
 
 use arrayvec::ArrayVec;
-use gipsec_kernels::{gcm::GcmKey, hmac::Message};
+use gipsec_kernels::hmac::Message;
 use gipsec_wire::esp;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroize;
 
 use crate::{
     Algorithms, Attributes, Cipher, Combined, Direction, Integrity, Keys, PacketError, SaError, batch::MAX_BATCH, iv,
 };
 use aead::AeadKey;
 use cipher::{Body, CipherKey};
-use integrity::IntegrityKey;
+use gcm::SaltedKey;
+use integrity::{IntegrityKey, Tags};
 pub(crate) use integrity::{NO_TAG, Tag};
-
-/// The salt of GCM and GMAC, in bytes.
-const GCM_SALT: usize = 4;
 
 /// The ICV does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,26 +55,9 @@ pub(crate) struct Transform {
 
 enum Algorithm {
     Separate { cipher: CipherKey, integrity: IntegrityKey },
-    Gcm { salt: Salt<GCM_SALT>, key: GcmKey },
-    Gmac { salt: Salt<GCM_SALT>, key: GcmKey },
+    Gcm(SaltedKey),
+    Gmac(SaltedKey),
     Aead(AeadKey),
-}
-
-/// The part of a nonce that is agreed with the key.
-#[derive(Zeroize, ZeroizeOnDrop)]
-struct Salt<const N: usize>([u8; N]);
-
-type Nonce = [u8; 12];
-
-impl Salt<GCM_SALT> {
-    /// RFC 4106 section 4: salt, then IV.
-    #[inline]
-    fn nonce(&self, iv: &[u8]) -> Nonce {
-        let mut nonce = [0; 12];
-        nonce[..GCM_SALT].copy_from_slice(&self.0);
-        nonce[GCM_SALT..].copy_from_slice(&iv[..8]);
-        nonce
-    }
 }
 
 /// The additional authenticated data of combined modes (RFC 4106 section 5): SPI and sequence number, 64-bit with ESN.
@@ -84,15 +68,15 @@ struct AdditionalData {
 
 impl AdditionalData {
     #[inline]
-    fn new(head: &[u8; esp::HEADER], high: Option<u32>) -> Self {
+    fn new(head: [u8; esp::HEADER], high: Option<u32>) -> Self {
         let mut bytes = [0; 12];
-        bytes[..4].copy_from_slice(&head[..4]);
         match high {
             None => {
-                bytes[4..8].copy_from_slice(&head[4..]);
+                bytes[..8].copy_from_slice(&head);
                 Self { bytes, len: 8 }
             }
             Some(high) => {
+                bytes[..4].copy_from_slice(&head[..4]);
                 bytes[4..8].copy_from_slice(&high.to_be_bytes());
                 bytes[8..].copy_from_slice(&head[4..]);
                 Self { bytes, len: 12 }
@@ -106,30 +90,6 @@ impl AdditionalData {
     }
 }
 
-/// What of an ESP packet a transform reads but does not change: SPI and sequence number, IV, ICV, and under ESN the high
-/// half of the sequence number.
-struct Frame<'a> {
-    head: &'a [u8; esp::HEADER],
-    iv: &'a [u8],
-    icv: &'a [u8],
-    high: Option<u32>,
-}
-
-impl Frame<'_> {
-    #[inline]
-    fn aad(&self) -> AdditionalData {
-        AdditionalData::new(self.head, self.high)
-    }
-}
-
-/// An ESP packet whose ICV is to be computed.
-pub(crate) struct Unverified<'a> {
-    /// From the SPI to the end of the ICV.
-    pub packet: &'a [u8],
-    /// The high half of the sequence number under ESN.
-    pub high: Option<u32>,
-}
-
 /// An ESP packet to be encrypted and authenticated. Its SPI, sequence number, IV and, at the end of the plaintext, trailer
 /// are in place; so is the payload unless it is given apart.
 pub(crate) struct Seal<'a> {
@@ -139,6 +99,38 @@ pub(crate) struct Seal<'a> {
     pub packet: &'a mut [u8],
     /// The high half of the sequence number under ESN.
     pub high: Option<u32>,
+}
+
+/// An ESP packet to be verified and decrypted.
+pub(crate) struct Open<'a> {
+    /// From the SPI to the end of the ICV, at least [`Transform::overhead`] long, and where its plaintext goes.
+    pub packet: Sealed<'a>,
+    /// The high half of the sequence number under ESN.
+    pub high: Option<u32>,
+}
+
+/// An ESP packet, and where its plaintext goes.
+pub(crate) enum Sealed<'a> {
+    /// To `output`, which is as long as what is encrypted.
+    Apart { packet: &'a [u8], output: &'a mut [u8] },
+    /// To the place of the ciphertext.
+    InPlace(&'a mut [u8]),
+}
+
+impl Open<'_> {
+    fn packet(&self) -> &[u8] {
+        match &self.packet {
+            Sealed::Apart { packet, .. } => packet,
+            Sealed::InPlace(packet) => packet,
+        }
+    }
+}
+
+/// What is not encrypted of an ESP packet, what is, and the ICV.
+struct Parts<'a> {
+    front: &'a [u8],
+    body: Body<'a>,
+    icv: &'a [u8],
 }
 
 impl Transform {
@@ -184,10 +176,8 @@ impl Transform {
         };
         let algorithm = match combined {
             Combined::Gcm | Combined::Gmac => {
-                let (salt, key) = keys.cipher.split_first_chunk().ok_or(KEY)?;
-                let key = GcmKey::new(key).ok_or(KEY)?;
-                let salt = Salt(*salt);
-                if combined == Combined::Gcm { Algorithm::Gcm { salt, key } } else { Algorithm::Gmac { salt, key } }
+                let key = SaltedKey::new(&keys.cipher).ok_or(KEY)?;
+                if combined == Combined::Gcm { Algorithm::Gcm(key) } else { Algorithm::Gmac(key) }
             }
             Combined::Ccm => Algorithm::Aead(AeadKey::ccm(&keys.cipher, icv_len).ok_or(KEY)?),
             Combined::ChaCha20Poly1305 => Algorithm::Aead(AeadKey::chacha20_poly1305(&keys.cipher).ok_or(KEY)?),
@@ -202,191 +192,170 @@ impl Transform {
         esp::HEADER + self.iv.len() + self.icv_len
     }
 
-    /// Whether packets that are sealed together take less time than one by one.
-    #[inline]
-    pub(crate) fn works_abreast(&self) -> bool {
-        matches!(&self.algorithm, Algorithm::Separate { cipher, integrity }
-            if cipher.works_abreast() || integrity.works_abreast())
-    }
-
     /// Encrypts and authenticates a batch of at most [`MAX_BATCH`] packets.
     pub(crate) fn seal(&self, batch: &mut [Seal<'_>]) {
-        match (&self.algorithm, batch) {
-            (_, []) => {}
-            (Algorithm::Separate { cipher, .. }, batch @ [_, _, ..]) => {
+        match &self.algorithm {
+            Algorithm::Gcm(key) => key.seal(batch.iter_mut().map(|Seal { payload, packet, high }| {
+                let (front, body, icv) = self.split_mut(packet);
+                gcm::SealJob {
+                    nonce: key.nonce(self.iv(front, *high)),
+                    aad: aad(front, *high),
+                    payload: *payload,
+                    body,
+                    icv,
+                }
+            })),
+            Algorithm::Separate { cipher, integrity } => {
                 cipher.encrypt_all(batch.iter_mut().map(|Seal { payload, packet, .. }| {
                     let (front, body, _) = self.split_mut(packet);
                     (&front[esp::HEADER..], *payload, body)
                 }));
-                let mut tags = [NO_TAG; MAX_BATCH];
-                let sealed: ArrayVec<Unverified<'_>, MAX_BATCH> =
-                    batch.iter().map(|Seal { packet, high, .. }| Unverified { packet, high: *high }).collect();
-                self.expect(&sealed, &mut tags);
-                drop(sealed);
-                for (Seal { packet, .. }, tag) in batch.iter_mut().zip(tags) {
+                let mut tags = Tags::new();
+                self.tags(integrity, batch.iter().map(|Seal { packet, high, .. }| (&**packet, *high)), &mut tags);
+                for (Seal { packet, .. }, tag) in batch.iter_mut().zip(&tags) {
                     let (_, _, icv) = self.split_mut(packet);
                     icv.copy_from_slice(&tag[..icv.len()]);
                 }
             }
-            (_, batch) => {
+            Algorithm::Gmac(key) => {
                 for Seal { payload, packet, high } in batch {
-                    self.seal_one(Seal { payload: *payload, packet, high: *high });
+                    let (front, body, icv) = self.split_mut(packet);
+                    place(*payload, body);
+                    let tag = key.mac(self.iv(front, *high), &[aad(front, *high).bytes(), &front[esp::HEADER..], body]);
+                    icv.copy_from_slice(&tag[..icv.len()]);
+                }
+            }
+            Algorithm::Aead(key) => {
+                for Seal { payload, packet, high } in batch {
+                    let (front, body, icv) = self.split_mut(packet);
+                    place(*payload, body);
+                    key.seal(&self.iv(front, *high), aad(front, *high).bytes(), body, icv);
                 }
             }
         }
     }
 
-    /// Encrypts and authenticates one packet.
-    #[inline]
-    pub(crate) fn seal_one(&self, Seal { payload, packet, high }: Seal<'_>) {
-        let (front, body, icv) = self.split_mut(packet);
-        let Some((head, iv)) = front.split_first_chunk() else { return };
-        let implicit = self.implicit_iv.then(|| implicit_iv(head, high));
-        let iv = implicit.as_ref().map_or(iv, <[u8; 8]>::as_slice);
+    /// Verifies and decrypts a batch of at most [`MAX_BATCH`] packets; `results`, as many, say whose ICVs matched. Of the
+    /// others nothing of the plaintext is left.
+    pub(crate) fn open(&self, batch: &mut [Open<'_>], results: &mut [Result<(), Forged>]) {
         match &self.algorithm {
-            Algorithm::Gcm { salt, key } => {
-                let aad = AdditionalData::new(head, high);
-                let nonce = salt.nonce(iv);
-                let tag = match payload {
-                    Some(payload) => key.seal(&nonce, aad.bytes(), payload, body),
-                    None => key.seal_in_place(&nonce, aad.bytes(), body),
-                };
-                icv.copy_from_slice(&tag[..icv.len()]);
+            Algorithm::Gcm(key) => {
+                let jobs = batch.iter_mut().map(|Open { packet, high }| {
+                    let Parts { front, body, icv } = self.parts(packet);
+                    gcm::OpenJob { nonce: key.nonce(self.iv(front, *high)), aad: aad(front, *high), body, icv }
+                });
+                key.open(jobs, results);
             }
             Algorithm::Separate { cipher, integrity } => {
-                cipher.encrypt(iv, payload, body);
-                let tag = integrity.compute(&[front, body, &high_bytes(high)[..high_len(high)]]);
-                icv.copy_from_slice(&tag[..icv.len()]);
+                let mut tags = Tags::new();
+                self.tags(integrity, batch.iter().map(|open| (open.packet(), open.high)), &mut tags);
+                for ((Open { packet, .. }, result), tag) in batch.iter_mut().zip(results).zip(&tags) {
+                    let Parts { front, body, icv } = self.parts(packet);
+                    *result = matches(&tag[..icv.len()], icv);
+                    if result.is_ok() {
+                        cipher.decrypt(&front[esp::HEADER..], body);
+                    }
+                }
             }
-            Algorithm::Gmac { salt, key } => {
-                place(payload, body);
-                let tag = key.mac(&salt.nonce(iv), &[AdditionalData::new(head, high).bytes(), iv, body]);
-                icv.copy_from_slice(&tag[..icv.len()]);
+            Algorithm::Gmac(key) => {
+                for (Open { packet, high }, result) in batch.iter_mut().zip(results) {
+                    let Parts { front, body, icv } = self.parts(packet);
+                    let aad = aad(front, *high);
+                    let parts = &[aad.bytes(), &front[esp::HEADER..], body.input()];
+                    *result = matches(&key.mac(self.iv(front, *high), parts)[..icv.len()], icv);
+                    if result.is_ok() {
+                        body.copy();
+                    }
+                }
             }
             Algorithm::Aead(key) => {
-                place(payload, body);
-                key.seal(iv, AdditionalData::new(head, high).bytes(), body, icv);
+                for (Open { packet, high }, result) in batch.iter_mut().zip(results) {
+                    let Parts { front, body, icv } = self.parts(packet);
+                    let mut body = body.in_out();
+                    *result = key.open(&self.iv(front, *high), aad(front, *high).bytes(), icv, body.reborrow());
+                    if result.is_err() {
+                        body.get_out().zeroize();
+                    }
+                }
             }
         }
     }
 
-    /// Whether the ICVs of packets that are computed together take less time than one by one.
-    #[inline]
-    pub(crate) fn verifies_abreast(&self) -> bool {
-        matches!(&self.algorithm, Algorithm::Separate { integrity, .. } if integrity.works_abreast())
-    }
-
-    /// The ICVs that at most [`MAX_BATCH`] packets should have, where integrity is an algorithm of its own; as many `tags`
-    /// at least.
-    pub(crate) fn expect(&self, packets: &[Unverified<'_>], tags: &mut [Tag]) {
-        let Algorithm::Separate { integrity, .. } = &self.algorithm else { return };
-        let highs: ArrayVec<[u8; 4], MAX_BATCH> = packets.iter().map(|packet| high_bytes(packet.high)).collect();
-        let messages: ArrayVec<Message<'_>, MAX_BATCH> = packets
-            .iter()
-            .zip(&highs)
-            .map(|(Unverified { packet, high }, bytes)| Message {
-                head: &packet[..packet.len() - self.icv_len],
-                tail: &bytes[..high_len(*high)],
-            })
-            .collect();
+    /// Appends the full tags of packets to `tags`, which is empty: each from the SPI to the end of the ICV, with the high
+    /// half of its sequence number.
+    fn tags<'p>(
+        &self,
+        integrity: &IntegrityKey,
+        packets: impl Iterator<Item = (&'p [u8], Option<u32>)> + Clone,
+        tags: &mut Tags,
+    ) {
+        let mut highs: ArrayVec<[u8; 4], MAX_BATCH> = ArrayVec::new();
+        highs.extend(packets.clone().map(|(_, high)| high_bytes(high)));
+        let mut messages: ArrayVec<Message<'_>, MAX_BATCH> = ArrayVec::new();
+        messages.extend(packets.zip(&highs).map(|((packet, high), bytes)| Message {
+            head: &packet[..packet.len() - self.icv_len],
+            tail: &bytes[..if high.is_some() { 4 } else { 0 }],
+        }));
         integrity.compute_all(&messages, tags);
     }
 
-    /// Verifies `packet` and decrypts it into `output`, which is as long as what was encrypted. Where the ICV does not
-    /// match, `output` holds nothing of the plaintext. `tag` is the ICV that the packet should have, where it is known.
-    #[inline]
-    pub(crate) fn open(
-        &self,
-        packet: &[u8],
-        high: Option<u32>,
-        output: &mut [u8],
-        tag: Option<&Tag>,
-    ) -> Result<(), Forged> {
-        let (front, rest) = packet.split_at(esp::HEADER + self.iv.len());
-        let (body, icv) = rest.split_at(rest.len() - self.icv_len);
-        let (head, iv) = front.split_first_chunk().ok_or(Forged)?;
-        let implicit = self.implicit_iv.then(|| implicit_iv(head, high));
-        let frame = Frame { head, iv: implicit.as_ref().map_or(iv, <[u8; 8]>::as_slice), icv, high };
-        let iv = frame.iv;
-        if let Algorithm::Gcm { salt, key } = &self.algorithm {
-            return key.open(&salt.nonce(iv), frame.aad().bytes(), body, icv, output).map_err(|_| Forged);
+    /// The IV of a combined mode: explicit, or the sequence number (RFC 8750).
+    #[inline(always)]
+    fn iv(&self, front: &[u8], high: Option<u32>) -> [u8; 8] {
+        if self.implicit_iv {
+            implicit_iv(front, high)
+        } else {
+            front.get(esp::HEADER..).and_then(|iv| iv.first_chunk()).copied().unwrap_or_default()
         }
-        self.verify(&frame, body, tag)?;
-        self.decrypt(&frame, Body::Apart { input: body, output })
-    }
-
-    /// As [`Transform::open`], with the plaintext in the place of the ciphertext.
-    #[inline]
-    pub(crate) fn open_in_place(&self, packet: &mut [u8], high: Option<u32>, tag: Option<&Tag>) -> Result<(), Forged> {
-        let (front, body, icv) = self.split_mut(packet);
-        let (head, iv) = front.split_first_chunk().ok_or(Forged)?;
-        let implicit = self.implicit_iv.then(|| implicit_iv(head, high));
-        let frame = Frame { head, iv: implicit.as_ref().map_or(iv, <[u8; 8]>::as_slice), icv, high };
-        let iv = frame.iv;
-        if let Algorithm::Gcm { salt, key } = &self.algorithm {
-            return key.open_in_place(&salt.nonce(iv), frame.aad().bytes(), icv, body).map_err(|_| Forged);
-        }
-        self.verify(&frame, body, tag)?;
-        self.decrypt(&frame, Body::InPlace(body))
     }
 
     /// What is not encrypted, what is, and the ICV.
-    #[inline]
+    #[inline(always)]
     fn split_mut<'a>(&self, packet: &'a mut [u8]) -> (&'a mut [u8], &'a mut [u8], &'a mut [u8]) {
         let (front, rest) = packet.split_at_mut(esp::HEADER + self.iv.len());
         let (body, icv) = rest.split_at_mut(rest.len() - self.icv_len);
         (front, body, icv)
     }
 
-    /// The integrity of AH, or of anything else that is not encrypted: `parts` in order, IV beside them.
+    /// The same of a packet that is to be opened.
+    #[inline(always)]
+    fn parts<'a>(&self, packet: &'a mut Sealed<'_>) -> Parts<'a> {
+        match packet {
+            Sealed::Apart { packet, output } => {
+                let (front, rest) = packet.split_at(esp::HEADER + self.iv.len());
+                let (input, icv) = rest.split_at(rest.len() - self.icv_len);
+                Parts { front, body: Body::Apart { input, output }, icv }
+            }
+            Sealed::InPlace(packet) => {
+                let (front, body, icv) = self.split_mut(packet);
+                Parts { front, body: Body::InPlace(body), icv }
+            }
+        }
+    }
+
+    /// The integrity of AH: `parts` in order, IV beside them.
     pub(crate) fn authenticate(&self, iv: &[u8], parts: &[&[u8]]) -> Tag {
         match &self.algorithm {
             Algorithm::Separate { integrity, .. } => integrity.compute(parts),
-            Algorithm::Gmac { salt, key } | Algorithm::Gcm { salt, key } => {
+            Algorithm::Gmac(key) => {
                 let mut tag = NO_TAG;
-                tag[..16].copy_from_slice(&key.mac(&salt.nonce(iv), parts));
+                tag[..16].copy_from_slice(&key.mac(iv.first_chunk().copied().unwrap_or_default(), parts));
                 tag
             }
-            Algorithm::Aead(_) => NO_TAG, // not reached: AH does not encrypt
+            Algorithm::Gcm(_) | Algorithm::Aead(_) => NO_TAG, // not reached: AH does not encrypt
         }
     }
+}
 
-    /// Checks the ICV where it can be checked before decryption.
-    fn verify(&self, frame: &Frame<'_>, body: &[u8], tag: Option<&Tag>) -> Result<(), Forged> {
-        if let Some(tag) = tag {
-            return matches(&tag[..frame.icv.len()], frame.icv);
-        }
-        let expected = match &self.algorithm {
-            Algorithm::Separate { integrity, .. } => {
-                integrity.compute(&[frame.head, frame.iv, body, &high_bytes(frame.high)[..high_len(frame.high)]])
-            }
-            Algorithm::Gmac { .. } => self.authenticate(frame.iv, &[frame.aad().bytes(), frame.iv, body]),
-            Algorithm::Gcm { .. } | Algorithm::Aead(_) => return Ok(()),
-        };
-        matches(&expected[..frame.icv.len()], frame.icv)
-    }
+/// SPI and sequence number of a packet.
+#[inline(always)]
+fn head(front: &[u8]) -> [u8; esp::HEADER] {
+    front.first_chunk().copied().unwrap_or_default()
+}
 
-    fn decrypt(&self, frame: &Frame<'_>, body: Body<'_>) -> Result<(), Forged> {
-        match &self.algorithm {
-            Algorithm::Separate { cipher, .. } => {
-                cipher.decrypt(frame.iv, body);
-                Ok(())
-            }
-            Algorithm::Gmac { .. } => {
-                body.copy();
-                Ok(())
-            }
-            Algorithm::Aead(key) => {
-                let mut body = body.in_out();
-                let result = key.open(frame.iv, frame.aad().bytes(), frame.icv, body.reborrow());
-                if result.is_err() {
-                    body.get_out().zeroize();
-                }
-                result
-            }
-            Algorithm::Gcm { .. } => Err(Forged), // not reached: opened in one step
-        }
-    }
+#[inline(always)]
+fn aad(front: &[u8], high: Option<u32>) -> AdditionalData {
+    AdditionalData::new(head(front), high)
 }
 
 /// Compares in constant time.
@@ -395,21 +364,16 @@ pub(crate) fn matches(expected: &[u8], icv: &[u8]) -> Result<(), Forged> {
 }
 
 /// RFC 8750 section 4: the sequence number, with zeros before one of 32 bits.
-#[inline]
-fn implicit_iv(head: &[u8; esp::HEADER], high: Option<u32>) -> [u8; 8] {
+fn implicit_iv(front: &[u8], high: Option<u32>) -> [u8; 8] {
     let mut iv = [0; 8];
     iv[..4].copy_from_slice(&high.unwrap_or(0).to_be_bytes());
-    iv[4..].copy_from_slice(&head[4..]);
+    iv[4..].copy_from_slice(&head(front)[4..]);
     iv
 }
 
 /// The high half of the sequence number, which the ICV covers under ESN although it is not sent.
 fn high_bytes(high: Option<u32>) -> [u8; 4] {
     high.unwrap_or(0).to_be_bytes()
-}
-
-fn high_len(high: Option<u32>) -> usize {
-    if high.is_some() { 4 } else { 0 }
 }
 
 /// Puts the payload in front of the trailer, for algorithms that work in place.
