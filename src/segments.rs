@@ -59,6 +59,7 @@ impl Job {
     /// # Safety
     /// The header's contract: segment arrays are NULL or have as many entries as was said, and buffers are NULL or as
     /// long as was said; nobody else uses what is written for as long as the result lives.
+    #[inline(always)]
     unsafe fn layout(&self) -> Result<Layout, PacketError> {
         let (Ok(inputs), Ok(outputs)) = (usize::try_from(self.input_count), usize::try_from(self.output_count)) else {
             return Err(PacketError::Segments);
@@ -169,6 +170,7 @@ struct Span {
 impl Span {
     /// # Safety
     /// `data` is valid for reading.
+    #[inline(always)]
     unsafe fn read(data: *const Data) -> Result<Self, PacketError> {
         // SAFETY: this function's contract.
         let Data { buffer, length } = unsafe { data.read_unaligned() };
@@ -178,10 +180,12 @@ impl Span {
         if sensible { Ok(Self { pointer: buffer, start, length }) } else { Err(PacketError::Segments) }
     }
 
+    #[inline(always)]
     fn is_empty(&self) -> bool {
         self.length == 0
     }
 
+    #[inline(always)]
     fn overlaps(&self, other: &Self) -> bool {
         !self.is_empty()
             && !other.is_empty()
@@ -191,6 +195,7 @@ impl Span {
 
     /// # Safety
     /// The buffer is valid for its length, and not written meanwhile.
+    #[inline(always)]
     unsafe fn slice<'a>(&self) -> &'a [u8] {
         if self.is_empty() {
             return &[];
@@ -201,6 +206,7 @@ impl Span {
 
     /// # Safety
     /// The buffer is valid for its length, and nobody else uses it.
+    #[inline(always)]
     unsafe fn slice_mut<'a>(&self) -> &'a mut [u8] {
         if self.is_empty() {
             return &mut [];
@@ -213,9 +219,12 @@ impl Span {
 /// Packets that go through the engine in one step.
 const STEP: usize = 32;
 
-/// Packets on their way through one step.
+/// Packets, one after the other, on their way through one step.
 struct Step<P, S> {
-    jobs: ArrayVec<(usize, Job), STEP>,
+    /// Place of the first one in the call.
+    first: usize,
+    /// Where each one's length is to be written.
+    outputs: ArrayVec<*mut Data, STEP>,
     buffers: ArrayVec<Buffers<'static>, STEP>,
     process: P,
     settle: S,
@@ -226,19 +235,23 @@ impl<P: FnMut(&mut [Buffers<'_>], &mut [Verdict]), S: FnMut(usize, Verdict)> Ste
     ///
     /// # Safety
     /// As for [`Job::layout`], for every job.
-    #[inline]
+    #[inline(always)]
     unsafe fn flush(&mut self) {
-        let mut verdicts = [Err(PacketError::Crypto); STEP];
-        let verdicts = &mut verdicts[..self.buffers.len()];
-        if !verdicts.is_empty() {
-            (self.process)(&mut self.buffers, verdicts);
+        let mut verdicts: ArrayVec<Verdict, STEP> = ArrayVec::new();
+        verdicts.extend(self.buffers.iter().map(|_| Err(PacketError::Crypto)));
+        if verdicts.is_empty() {
+            return;
         }
+        (self.process)(&mut self.buffers, &mut verdicts);
         self.buffers.clear();
-        for ((place, job), verdict) in self.jobs.drain(..).zip(verdicts) {
+        for (index, (output, verdict)) in self.outputs.iter().zip(&verdicts).enumerate() {
+            // A result in one piece is no longer than that, nor than 65,575 bytes.
+            let written = u32::try_from(verdict.unwrap_or(0)).unwrap_or(0);
             // SAFETY: this function's contract.
-            unsafe { job.finish(verdict.unwrap_or(0)) };
-            (self.settle)(place, *verdict);
+            unsafe { (&raw mut (**output).length).write_unaligned(written) };
+            (self.settle)(self.first + index, *verdict);
         }
+        self.outputs.clear();
     }
 }
 
@@ -246,23 +259,26 @@ impl<P: FnMut(&mut [Buffers<'_>], &mut [Verdict]), S: FnMut(usize, Verdict)> Ste
 ///
 /// # Safety
 /// As for [`Job::layout`], for every job.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn process_all(
     jobs: impl Iterator<Item = Job>,
     process: impl FnMut(&mut [Buffers<'_>], &mut [Verdict]),
     settle: impl FnMut(usize, Verdict),
 ) {
-    let mut step = Step { jobs: ArrayVec::new(), buffers: ArrayVec::new(), process, settle };
+    let mut step = Step { first: 0, outputs: ArrayVec::new(), buffers: ArrayVec::new(), process, settle };
     for (place, job) in jobs.enumerate() {
         // SAFETY: this function's contract.
         let layout = unsafe { job.layout() };
         if let Ok(Layout::Whole(buffers)) = layout {
-            step.jobs.push((place, job));
-            step.buffers.push(buffers);
-            if step.jobs.is_full() {
+            if step.buffers.is_full() {
                 // SAFETY: the same.
                 unsafe { step.flush() };
             }
+            if step.buffers.is_empty() {
+                step.first = place;
+            }
+            step.outputs.push(job.output);
+            step.buffers.push(buffers);
             continue;
         }
         // What was collected goes first: packets are processed, and their results settled, in order.
