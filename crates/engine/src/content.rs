@@ -5,7 +5,7 @@ use gipsec_wire::{
     protocol,
 };
 
-use crate::{Mode, PacketError, nat, tunnel};
+use crate::{PacketError, nat, tunnel};
 
 /// An authentic payload, in one word: a structure in memory costs a stalled load each time it changes hands.
 #[derive(Clone, Copy)]
@@ -52,13 +52,13 @@ impl Content {
     /// Looks at a payload that came behind the header `outer`.
     #[inline(always)]
     pub(crate) fn examine(
-        mode: Mode,
+        is_tunnel: bool,
         propagate_ecn: bool,
         outer: &Header,
         payload: &[u8],
         next_header: u8,
     ) -> Result<Self, PacketError> {
-        if mode == Mode::Transport {
+        if !is_tunnel {
             return Ok(Self::new(payload.len(), next_header, None));
         }
         let family = match next_header {
@@ -93,11 +93,8 @@ impl Front {
 
     /// Bytes of the packet's own headers that stay in front of the payload: all in transport mode, none in tunnel mode.
     #[inline]
-    pub(crate) fn kept(&self, mode: Mode) -> usize {
-        match mode {
-            Mode::Tunnel(_) => 0,
-            Mode::Transport => self.upper.offset(),
-        }
+    pub(crate) fn kept(&self, is_tunnel: bool) -> usize {
+        if is_tunnel { 0 } else { self.upper.offset() }
     }
 
     /// Ends a packet whose payload stands behind `kept` bytes of its own headers.

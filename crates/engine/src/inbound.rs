@@ -160,7 +160,7 @@ impl Inbound {
         let header = Header::parse(input)?;
         let upper = header.upper(input)?;
         let family = header.family();
-        if self.rules.check_outer && !route.runs(input, family) {
+        if self.rules.check_outer && !route.runs(input) {
             return Err(PacketError::OtherAddresses);
         }
         let mut ipsec = if route.udp.is_none() && upper.protocol() == self.protocol {
@@ -203,7 +203,7 @@ impl Inbound {
         payload: &[u8],
         next_header: u8,
     ) -> Result<Content, PacketError> {
-        Content::examine(route.mode, self.rules.propagate_ecn, &located.front.header, payload, next_header)
+        Content::examine(route.is_tunnel(), self.rules.propagate_ecn, &located.front.header, payload, next_header)
     }
 
     /// Changes the SA (R31).
@@ -232,9 +232,9 @@ impl Inbound {
 
     /// What the SA was made from, with addresses, ports and window as they are now.
     pub fn attributes(&self) -> Attributes {
-        let route = self.route.load();
+        let (mode, udp) = self.route.ends();
         let rules = Rules::Inbound(InboundRules { replay_window: self.progress.replay.size(), ..self.rules });
-        Attributes { mode: route.mode, udp: route.udp, rules, ..self.attributes.clone() }
+        Attributes { mode, udp, rules, ..self.attributes.clone() }
     }
 
     /// Transport or tunnel; the addresses may have changed since.

@@ -186,15 +186,15 @@ impl IpComp {
         let input = packet.input();
         let header = Header::parse(input)?;
         let upper = header.upper(input)?;
-        if rules.check_outer && !route.runs(input, header.family()) {
+        if rules.check_outer && !route.runs(input) {
             return Err(PacketError::OtherAddresses);
         }
         let front = Front { header, upper };
-        let kept = front.kept(route.mode);
+        let kept = front.kept(route.is_tunnel());
         let payload = upper.offset()..header.total_len();
         if upper.protocol() != protocol::IPCOMP {
             let content =
-                Content::examine(route.mode, rules.propagate_ecn, &header, &input[payload], upper.protocol())?;
+                Content::examine(route.is_tunnel(), rules.propagate_ecn, &header, &input[payload], upper.protocol())?;
             let moved = Plain {
                 header,
                 start: upper.offset(),
@@ -217,7 +217,7 @@ impl IpComp {
                 gipsec_compression::Error::Corrupt => PacketError::CorruptCompression,
                 gipsec_compression::Error::TooLong => PacketError::NoRoom,
             })?;
-            Content::examine(route.mode, rules.propagate_ecn, &header, &output[..length], head.next_header)
+            Content::examine(route.is_tunnel(), rules.propagate_ecn, &header, &output[..length], head.next_header)
         };
         // By way of a spare buffer: what cannot be delivered leaves the output as it was.
         scratch::with(room, |spare| {
@@ -249,7 +249,7 @@ impl IpComp {
 
     /// What the SA was made from, with addresses as they are now.
     pub(crate) fn attributes(&self) -> Compression {
-        Compression { mode: self.route.load().mode, ..self.parameters.clone() }
+        Compression { mode: self.route.ends().0, ..self.parameters.clone() }
     }
 
     /// Transport or tunnel; the addresses may have changed since.

@@ -167,8 +167,8 @@ impl Outbound {
 
     /// What the SA was made from, with addresses and ports as they are now.
     pub fn attributes(&self) -> Attributes {
-        let route = self.route.load();
-        Attributes { mode: route.mode, udp: route.udp, ..self.attributes.clone() }
+        let (mode, udp) = self.route.ends();
+        Attributes { mode, udp, ..self.attributes.clone() }
     }
 
     /// Transport or tunnel; the addresses may have changed since.

@@ -61,7 +61,7 @@ impl Stage {
             Self::Outbound(_) | Self::IpComp(_) => None,
         };
         let front = Front::read(packet);
-        let headers = front.map_or(0, |front| front.kept(self.mode()));
+        let headers = front.map_or(0, |front| front.kept(self.mode() != Mode::Transport));
         Trace { number, headers, payload: front.map_or(0, |front| front.header.total_len() - headers) }
     }
 

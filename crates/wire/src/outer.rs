@@ -54,16 +54,21 @@ pub struct Ports {
 pub const TTL: u8 = 64;
 
 /// IP header, and UDP header if there is one, of every packet of an outbound SA.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Template {
-    bytes: [u8; ip::IPV6_HEADER + udp::HEADER],
-    len: usize,
-    ip_len: usize,
+    /// The IP header, eight bytes in each word, big-endian; of IPv4 the last four are not used.
+    header: [u64; HEADER_WORDS],
     family: ip::Family,
     ports: Option<Ports>,
     /// Checksum of the IPv4 header's constant words.
     sum: u32,
 }
+
+/// Words of the longest IP header.
+const HEADER_WORDS: usize = ip::IPV6_HEADER / 8;
+
+/// Words of a [`Template`] in one line.
+pub const TEMPLATE_WORDS: usize = HEADER_WORDS + 1;
 
 /// What differs from packet to packet in an outer header.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +88,7 @@ pub struct Variable {
 impl Template {
     /// Lays out what is constant; `protocol` is what follows when there are no ports.
     pub fn new(endpoints: &Endpoints, protocol: u8, ports: Option<Ports>) -> Self {
-        let mut bytes = [0; ip::IPV6_HEADER + udp::HEADER];
+        let mut bytes = [0; ip::IPV6_HEADER];
         let protocol = if ports.is_some() { protocol::UDP } else { protocol };
         let ip_len = match endpoints {
             Endpoints::V4 { source, destination } => {
@@ -103,15 +108,44 @@ impl Template {
                 ip::IPV6_HEADER
             }
         };
-        let len = ip_len + if ports.is_some() { udp::HEADER } else { 0 };
         let sum = checksum::sum(&bytes[..ip_len], 0);
-        Self { bytes, len, ip_len, family: endpoints.family(), ports, sum }
+        let mut header = [0; HEADER_WORDS];
+        for (word, bytes) in header.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_be_bytes(*bytes);
+        }
+        Self { header, family: endpoints.family(), ports, sum }
+    }
+
+    /// The template without its ports, for [`Template::from_words`].
+    pub fn to_words(&self) -> [u64; TEMPLATE_WORDS] {
+        let [a, b, c, d, e] = self.header;
+        [a, b, c, d, e, u64::from(self.sum)]
+    }
+
+    /// The template that was made into `words`, with its ports; None: words that none was made into.
+    #[inline]
+    pub fn from_words(words: [u64; TEMPLATE_WORDS], ports: Option<Ports>) -> Option<Self> {
+        let [header @ .., sum] = words;
+        let family = match header[0] >> 60 {
+            4 => ip::Family::V4,
+            6 => ip::Family::V6,
+            _ => return None,
+        };
+        Some(Self { header, family, ports, sum: u32::try_from(sum).unwrap_or(0) })
+    }
+
+    #[inline]
+    fn ip_len(&self) -> usize {
+        match self.family {
+            ip::Family::V4 => ip::IPV4_HEADER,
+            ip::Family::V6 => ip::IPV6_HEADER,
+        }
     }
 
     /// Bytes that [`Template::write`] writes.
     #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.ip_len() + if self.ports.is_some() { udp::HEADER } else { 0 }
     }
 
     /// Never: a header has bytes.
@@ -125,12 +159,26 @@ impl Template {
         self.family
     }
 
+    /// Whether a packet, which passed [`ip::Header::parse`], has these addresses.
+    pub fn runs(&self, packet: &[u8]) -> bool {
+        let mut header = [0; ip::IPV6_HEADER];
+        for (bytes, word) in header.as_chunks_mut().0.iter_mut().zip(self.header) {
+            *bytes = word.to_be_bytes();
+        }
+        let addresses = match self.family {
+            ip::Family::V4 => 12..20,
+            ip::Family::V6 => 8..40,
+        };
+        packet.first().is_some_and(|first| first >> 4 == header[0] >> 4)
+            && packet.get(addresses.clone()) == header.get(addresses)
+    }
+
     /// Writes the headers into the first [`Template::len`] bytes of `packet`, which has them.
     #[inline(always)] // what varies would otherwise go through memory
     pub fn write(&self, packet: &mut [u8], variable: &Variable) {
-        packet[..self.len].copy_from_slice(&self.bytes[..self.len]);
-        match self.family {
-            ip::Family::V4 => {
+        let [first, second, third, fourth, fifth] = self.header;
+        match (self.family, packet.first_chunk_mut::<{ ip::IPV4_HEADER }>()) {
+            (ip::Family::V4, Some(header)) => {
                 let length = length16(variable.total_len);
                 let flags: u16 = if variable.dont_fragment { 0x4000 } else { 0 };
                 let sum = self.sum
@@ -138,22 +186,32 @@ impl Template {
                     + u32::from(length)
                     + u32::from(variable.identification)
                     + u32::from(flags);
-                packet[1] = variable.traffic_class;
-                packet[2..4].copy_from_slice(&length.to_be_bytes());
-                packet[4..6].copy_from_slice(&variable.identification.to_be_bytes());
-                packet[6..8].copy_from_slice(&flags.to_be_bytes());
-                packet[10..12].copy_from_slice(&checksum::finish(sum).to_be_bytes());
+                let first = first
+                    | u64::from(variable.traffic_class) << 48
+                    | u64::from(length) << 32
+                    | u64::from(variable.identification) << 16
+                    | u64::from(flags);
+                let second = second | u64::from(checksum::finish(sum)) << 32;
+                header[..8].copy_from_slice(&first.to_be_bytes());
+                header[8..16].copy_from_slice(&second.to_be_bytes());
+                header[16..].copy_from_slice(&third.to_be_bytes()[..4]);
             }
-            ip::Family::V6 => {
-                let word = 6 << 28 | u32::from(variable.traffic_class) << 20 | variable.flow_label & 0x000f_ffff;
-                packet[..4].copy_from_slice(&word.to_be_bytes());
-                packet[4..6].copy_from_slice(&length16(variable.total_len - ip::IPV6_HEADER).to_be_bytes());
+            (ip::Family::V6, _) => {
+                let Some(header) = packet.first_chunk_mut::<{ ip::IPV6_HEADER }>() else { return };
+                let first = first
+                    | u64::from(variable.traffic_class) << 52
+                    | u64::from(variable.flow_label & 0x000f_ffff) << 32
+                    | u64::from(length16(variable.total_len - ip::IPV6_HEADER)) << 16;
+                for (bytes, word) in header.as_chunks_mut().0.iter_mut().zip([first, second, third, fourth, fifth]) {
+                    *bytes = word.to_be_bytes();
+                }
             }
+            (ip::Family::V4, None) => return,
         }
         if let Some(ports) = self.ports
-            && let Some(header) = packet[self.ip_len..].first_chunk_mut()
+            && let Some(header) = packet[self.ip_len()..].first_chunk_mut()
         {
-            udp::write(header, ports.source, ports.destination, variable.total_len - self.ip_len);
+            udp::write(header, ports.source, ports.destination, variable.total_len - self.ip_len());
         }
     }
 }
@@ -179,7 +237,12 @@ mod tests {
             assert_eq!((header.traffic_class(), header.dont_fragment()), (traffic_class, dont_fragment));
             assert_eq!((header.protocol(), header.total_len()), (protocol::UDP, 1500));
             assert_eq!(udp::payload_len(&packet[20..]), Ok(1472));
+            assert!(template.runs(&packet));
+            packet[19] ^= 1;
+            assert!(!template.runs(&packet));
         }
+        let ports = Some(Ports { source: 4500, destination: 65_535 });
+        assert_eq!(Template::from_words(template.to_words(), ports), Some(template));
     }
 
     #[test]
@@ -198,5 +261,10 @@ mod tests {
         let header = Header::parse(&packet).unwrap();
         assert_eq!((header.traffic_class(), header.protocol(), header.total_len()), (0xb9, protocol::AH, 100));
         assert_eq!(ip::flow_label(&packet), 0xabcde);
+        assert!(template.runs(&packet));
+        packet[8] ^= 1;
+        assert!(!template.runs(&packet));
+        assert_eq!(Template::from_words(template.to_words(), None), Some(template));
+        assert_eq!(Template::from_words([0; TEMPLATE_WORDS], None), None);
     }
 }

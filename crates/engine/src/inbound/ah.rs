@@ -51,7 +51,7 @@ impl Inbound {
         let sequence = self.progress.replay.check(head.sequence)?;
         self.verify_ah(located, input, iv_end..icv_end, head.len, sequence)?;
 
-        let kept = located.front.kept(route.mode);
+        let kept = located.front.kept(route.is_tunnel());
         let payload = located.ipsec.start + head.len..located.ipsec.end;
         let room = packet.capacity();
         let content = self.examine(route, located, &input[payload.clone()], head.next_header);

@@ -93,7 +93,7 @@ impl Inbound {
             return Err(Malformed::BadLength.into());
         }
         let sequence = self.progress.replay.check(head.sequence)?;
-        let kept = located.front.kept(route.mode);
+        let kept = located.front.kept(route.is_tunnel());
         Ok(Admitted { index, located, sequence, body_len, kept, fits: kept + body_len <= packet.capacity() })
     }
 
