@@ -59,6 +59,14 @@ impl Buffers<'_> {
         }
     }
 
+    /// All of the memory that the result, or what is made on the way to it, lies in.
+    pub(crate) fn whole(&mut self) -> &mut [u8] {
+        match self {
+            Self::Apart { output, .. } => output,
+            Self::InPlace { buffer, .. } => buffer,
+        }
+    }
+
     /// Room for the result, with the packet's first `kept` bytes in it; both have as many.
     pub(crate) fn take_headers(&mut self, kept: usize) -> &mut [u8] {
         match self {

@@ -184,17 +184,6 @@ impl Inbound {
         Ok(Located { front: Front { header, upper }, ipsec, claimed })
     }
 
-    /// Moves the window for an authentic packet, unless it may come again: when what refused it is not authentic, or not
-    /// the packet's fault.
-    #[inline(always)]
-    fn mark_seen(&self, sequence: u64, content: Result<Content, PacketError>) -> Result<Content, PacketError> {
-        match content {
-            Err(PacketError::NoRoom | PacketError::Congestion | PacketError::Malformed(Malformed::BadWrapping)) => {}
-            _ => self.progress.replay.accept(sequence)?,
-        }
-        content
-    }
-
     #[inline(always)]
     fn examine(
         &self,
@@ -256,6 +245,19 @@ impl Inbound {
     pub fn refuse(&self, error: PacketError) {
         self.progress.counters.refuse(error);
     }
+}
+
+/// Whether the window moves for a packet: not where it may come again, because it is not authentic, or what refused it is
+/// not, or not the packet's fault. One that is refused otherwise need not come again.
+#[inline(always)]
+fn is_to_be_marked(content: Result<Content, PacketError>) -> bool {
+    !matches!(
+        content,
+        Err(PacketError::BadIcv
+            | PacketError::NoRoom
+            | PacketError::Congestion
+            | PacketError::Malformed(Malformed::BadWrapping))
+    )
 }
 
 /// What else comes to a port of ESP in UDP (RFC 3948 section 2).

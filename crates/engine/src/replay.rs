@@ -80,37 +80,71 @@ impl Replay {
         Ok(sequence)
     }
 
-    /// After the ICV: marks the packet as seen. Of several threads with the same packet exactly one succeeds.
+    /// After the ICV: marks packets as seen, in order; `results`, as many, say which were not seen before. Of several
+    /// threads with the same packet exactly one succeeds. Neighbours are marked in one step.
     #[inline]
-    pub(crate) fn accept(&self, sequence: u64) -> Result<(), PacketError> {
+    pub(crate) fn accept_all(&self, sequences: &[u64], results: &mut [Result<(), PacketError>]) {
         let size = self.size.load(Relaxed);
-        if size != 0 {
-            if is_late(sequence, self.top.load(Relaxed), size) {
-                return Err(PacketError::Late);
-            }
-            let (word, lap, bit) = self.place(sequence);
-            let mut found = word.load(Relaxed);
-            loop {
-                let kept = if found >> 32 == lap {
-                    if found & bit != 0 {
-                        return Err(PacketError::Replayed);
-                    }
-                    found
-                } else if is_later(found >> 32, lap) {
-                    return Err(PacketError::Late);
-                } else {
-                    lap << 32
-                };
-                match word.compare_exchange_weak(found, kept | bit, Relaxed, Relaxed) {
-                    Ok(_) => break,
-                    Err(now) => found = now,
-                }
+        let before = self.top.load(Relaxed);
+        let mut top = before;
+        if size == 0 {
+            results.fill(Ok(()));
+            top = sequences.iter().copied().fold(top, u64::max);
+        } else {
+            let mut rest = results;
+            for neighbours in sequences.chunk_by(|a, b| a / BLOCK == b / BLOCK) {
+                let (theirs, others) = rest.split_at_mut(neighbours.len());
+                self.accept_block(neighbours, theirs, size, &mut top);
+                rest = others;
             }
         }
-        if sequence > self.top.load(Relaxed) {
-            self.top.fetch_max(sequence, Relaxed);
+        if top > before {
+            self.top.fetch_max(top, Relaxed);
         }
-        Ok(())
+    }
+
+    /// As [`Replay::accept_all`], for sequence numbers of one block; `top` is the highest one so far.
+    #[inline]
+    fn accept_block(&self, sequences: &[u64], results: &mut [Result<(), PacketError>], size: u32, top: &mut u64) {
+        let [first, ..] = sequences else { return };
+        let (word, lap, _) = self.place(*first);
+        let mut bits = 0;
+        for (sequence, result) in sequences.iter().zip(results.iter_mut()) {
+            let bit = 1 << (sequence % BLOCK);
+            *result = if is_late(*sequence, *top, size) {
+                Err(PacketError::Late)
+            } else if bits & bit != 0 {
+                Err(PacketError::Replayed)
+            } else {
+                bits |= bit;
+                *top = (*top).max(*sequence);
+                Ok(())
+            };
+        }
+        let mut found = word.load(Relaxed);
+        let refused = loop {
+            let kept = if found >> 32 == lap {
+                found
+            } else if is_later(found >> 32, lap) {
+                break Err(());
+            } else {
+                lap << 32
+            };
+            match word.compare_exchange_weak(found, kept | bits, Relaxed, Relaxed) {
+                Ok(_) => break Ok(kept & bits),
+                Err(now) => found = now,
+            }
+        };
+        if refused != Ok(0) {
+            refuse(sequences, results, refused);
+        }
+    }
+
+    /// As [`Replay::accept_all`], for one packet.
+    pub(crate) fn accept(&self, sequence: u64) -> Result<(), PacketError> {
+        let mut result = [Ok(())];
+        self.accept_all(&[sequence], &mut result);
+        result[0]
     }
 
     /// The whole sequence number of a packet that shows `low`, and what it follows from: the highest one, and the size of
@@ -182,6 +216,18 @@ impl Replay {
         let lap = ((block >> mask.count_ones()) + 1) & 0xffff_ffff;
         let index = (block & mask) as usize;
         (&self.words[index], lap, 1 << (sequence % BLOCK))
+    }
+}
+
+/// Refuses those that were accepted although their bits are in `seen`, or all of them when the word belongs to a later lap.
+#[cold]
+fn refuse(sequences: &[u64], results: &mut [Result<(), PacketError>], seen: Result<u64, ()>) {
+    for (sequence, result) in sequences.iter().zip(results).filter(|(_, result)| result.is_ok()) {
+        match seen {
+            Ok(seen) if seen & 1 << (sequence % BLOCK) == 0 => {}
+            Ok(_) => *result = Err(PacketError::Replayed),
+            Err(()) => *result = Err(PacketError::Late),
+        }
     }
 }
 
@@ -286,6 +332,28 @@ mod tests {
                 let expected = naive.take(u64::from(low));
                 prop_assert_eq!(take(&window, low).map(|_| ()), expected);
                 prop_assert_eq!(window.top(), naive.top);
+            }
+        }
+
+        #[test]
+        fn a_batch_is_accepted_as_its_packets_would_be(
+            size in prop_oneof![Just(32u32), Just(64), Just(255), 32u32..3000],
+            start in 0u64..1 << 31,
+            batches in proptest::collection::vec(
+                proptest::collection::vec(prop_oneof![-300i64..300, -3000i64..4000, 0i64..3], 0..64), 1..20,
+            ),
+        ) {
+            let (window, single) = (Replay::new(Some(size), false), Replay::new(Some(size), false));
+            window.restart(start, u32::MAX);
+            single.restart(start, u32::MAX);
+            for batch in batches {
+                let base = window.top();
+                let numbers: Vec<u64> = batch.iter().map(|delta| base.saturating_add_signed(*delta).max(1)).collect();
+                let mut results = vec![Err(PacketError::Crypto); numbers.len()];
+                window.accept_all(&numbers, &mut results);
+                let expected: Vec<_> = numbers.iter().map(|number| single.accept(*number)).collect();
+                prop_assert_eq!(results, expected);
+                prop_assert_eq!(window.top(), single.top());
             }
         }
 

@@ -1,7 +1,8 @@
 //! An SA as callers have it: one entry, or up to four that are applied one after the other (R33).
 
-use std::net::IpAddr;
+use std::{net::IpAddr, ops::Deref, slice};
 
+use gipsec_kernels::prefetch;
 use gipsec_wire::protocol;
 
 use crate::{
@@ -34,8 +35,26 @@ pub struct Reading {
 /// An SA, or a bundle of SAs, in one direction. Any number of threads may use it at once.
 pub struct Sa {
     direction: Direction,
-    /// In the order in which a packet meets them: as they were given outbound, the last one first inbound.
-    stages: Box<[Stage]>,
+    stages: Stages,
+}
+
+/// In the order in which a packet meets them: as they were given outbound, the last one first inbound.
+#[expect(clippy::large_enum_variant, reason = "one stage is the usual case, and a pointer to it another cache miss")]
+enum Stages {
+    One(Stage),
+    Many(Box<[Stage]>),
+}
+
+impl Deref for Stages {
+    type Target = [Stage];
+
+    #[inline]
+    fn deref(&self) -> &[Stage] {
+        match self {
+            Self::One(stage) => slice::from_ref(stage),
+            Self::Many(stages) => stages,
+        }
+    }
 }
 
 impl Sa {
@@ -49,7 +68,11 @@ impl Sa {
             stages.reverse();
             hand_on_correction(&mut stages);
         }
-        Ok(Self { direction, stages: stages.into() })
+        let stages = match stages.pop() {
+            Some(only) if stages.is_empty() => Stages::One(only),
+            last => Stages::Many(stages.into_iter().chain(last).collect()),
+        };
+        Ok(Self { direction, stages })
     }
 
     /// The direction.
@@ -61,9 +84,10 @@ impl Sa {
     /// worth telling.
     #[inline]
     pub fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
-        match &*self.stages {
-            [only] => only.process(Payload::Packet, packets, verdicts),
-            stages => bundle::process(stages, Payload::Packet, packets, verdicts),
+        prefetch(self);
+        match &self.stages {
+            Stages::One(only) => only.process(Payload::Packet, packets, verdicts),
+            Stages::Many(stages) => bundle::process(stages, Payload::Packet, packets, verdicts),
         }
     }
 

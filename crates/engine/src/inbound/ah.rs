@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use gipsec_wire::{Malformed, ah};
 
-use super::{Inbound, Located, Tally};
+use super::{Inbound, Located, Tally, is_to_be_marked};
 use crate::{
     Buffers, PacketError, Verdict,
     content::Delivered,
@@ -57,7 +57,10 @@ impl Inbound {
         let content = self.examine(route, located, &input[payload.clone()], head.next_header);
         let content = content
             .and_then(|content| if kept + content.len() > room { Err(PacketError::NoRoom) } else { Ok(content) });
-        let content = self.mark_seen(sequence, content)?;
+        if is_to_be_marked(content) {
+            self.progress.replay.accept(sequence)?;
+        }
+        let content = content?;
         let payload = payload.start..payload.start + content.len();
         let output = match packet {
             Buffers::Apart { input, output } => {

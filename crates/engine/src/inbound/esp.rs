@@ -1,10 +1,12 @@
 //! ESP on the way in, in the order of RFC 4303 section 3.4, a batch at a time: first everything that can be checked before
 //! the ICV, then the transform over all that passed, then what was in each packet.
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 use gipsec_wire::{Malformed, esp, protocol};
 
-use super::{Inbound, Located, Tally};
+use super::{Inbound, Located, Tally, is_to_be_marked};
 use crate::{
     Buffers, PacketError, Verdict,
     batch::MAX_BATCH,
@@ -55,17 +57,34 @@ impl Inbound {
         self.transform.open(&mut batch, &mut results);
         drop(batch);
         let mut results = results.iter();
+        let mut contents: ArrayVec<Result<Content, PacketError>, MAX_BATCH> = ArrayVec::new();
+        let mut authentic: ArrayVec<u64, MAX_BATCH> = ArrayVec::new();
+        for admitted in admitted.iter().filter(|admitted| admitted.fits) {
+            let content = match (results.next(), packets.get(admitted.index)) {
+                (Some(Ok(())), Some(packet)) => {
+                    self.read(route, admitted, self.plaintext(admitted, packet), packet.capacity())
+                }
+                _ => Err(PacketError::BadIcv),
+            };
+            contents.push(content);
+            if is_to_be_marked(content) {
+                authentic.push(admitted.sequence);
+            }
+        }
+        let mut seen = [Ok(()); MAX_BATCH];
+        self.progress.replay.accept_all(&authentic, &mut seen[..authentic.len()]);
+        let (mut contents, mut seen) = (contents.iter(), seen.iter());
         for admitted in &admitted {
             let (Some(packet), Some(verdict)) = (packets.get_mut(admitted.index), verdicts.get_mut(admitted.index))
             else {
                 continue; // not reached
             };
-            let delivered = if !admitted.fits {
-                self.open_elsewhere(route, admitted, packet, tally)
-            } else if let Some(Ok(())) = results.next() {
-                self.finish(route, admitted, packet, tally)
+            let delivered = if admitted.fits {
+                let content = contents.next().copied().unwrap_or(Err(PacketError::BadIcv));
+                let seen = if is_to_be_marked(content) { seen.next().copied().unwrap_or(Ok(())) } else { Ok(()) };
+                self.finish(admitted, packet, seen.and(content), tally)
             } else {
-                Err(PacketError::BadIcv)
+                self.open_elsewhere(route, admitted, packet, tally)
             };
             *verdict = match delivered {
                 Ok(delivered) => tally.accept(delivered),
@@ -118,37 +137,75 @@ impl Inbound {
         }
     }
 
-    /// Hands on what an authentic packet carried.
+    /// Where the plaintext of a packet that fits is.
     #[inline(always)]
-    fn finish(
+    fn plaintext_range(&self, admitted: &Admitted, packet: &Buffers<'_>) -> Range<usize> {
+        let start = match packet {
+            Buffers::Apart { .. } => admitted.kept,
+            Buffers::InPlace { .. } => admitted.located.ipsec.start + esp::HEADER + self.transform.iv.len(),
+        };
+        start..start + admitted.body_len
+    }
+
+    #[inline(always)]
+    fn plaintext<'b>(&self, admitted: &Admitted, packet: &'b Buffers<'_>) -> &'b [u8] {
+        let range = self.plaintext_range(admitted, packet);
+        match packet {
+            Buffers::Apart { output, .. } => &output[range],
+            Buffers::InPlace { buffer, .. } => &buffer[range],
+        }
+    }
+
+    /// What an authentic plaintext is, for which there is room of `capacity` bytes.
+    #[inline(always)]
+    fn read(
         &self,
         route: &Route,
         admitted: &Admitted,
+        plaintext: &[u8],
+        capacity: usize,
+    ) -> Result<Content, PacketError> {
+        let Admitted { located, kept, .. } = admitted;
+        let trailer = esp::Trailer::parse(plaintext).map_err(|_| PacketError::BadPadding)?;
+        if located.claimed.is_some_and(|claimed| claimed != trailer.next_header) {
+            return Err(Malformed::BadWrapping.into());
+        }
+        if trailer.next_header == protocol::NO_NEXT_HEADER {
+            return Ok(Content::DUMMY);
+        }
+        let content = self.examine(route, located, &plaintext[..trailer.payload_len], trailer.next_header)?;
+        if kept + content.len() > capacity { Err(PacketError::NoRoom) } else { Ok(content) }
+    }
+
+    /// Hands on what a packet carried, or wipes it.
+    #[inline(always)]
+    fn finish(
+        &self,
+        admitted: &Admitted,
         packet: &mut Buffers<'_>,
+        content: Result<Content, PacketError>,
         tally: &Tally,
     ) -> Result<Delivered, PacketError> {
-        let Admitted { located, body_len, kept, .. } = admitted;
-        let capacity = packet.capacity();
-        match packet {
-            Buffers::Apart { input, output } => {
-                let plaintext = &mut output[*kept..kept + body_len];
-                let content = self.accept(route, admitted, plaintext, capacity - kept, tally)?;
-                if content.is_dummy() {
-                    return Ok((0, 0));
-                }
+        let Admitted { located, kept, .. } = admitted;
+        let range = self.plaintext_range(admitted, packet);
+        // Packets before it in the batch may have used up the lifetime.
+        let content = if tally.left == 0 { Err(PacketError::LifetimeExpired) } else { content };
+        match (content, packet) {
+            // The transform left nothing.
+            (Err(PacketError::BadIcv), _) => Err(PacketError::BadIcv),
+            (Err(error), packet) => {
+                packet.whole()[range].fill(0);
+                Err(error)
+            }
+            (Ok(content), _) if content.is_dummy() => Ok((0, 0)),
+            (Ok(content), Buffers::Apart { input, output }) => {
                 if *kept > 0 {
                     output[..*kept].copy_from_slice(&input[..*kept]);
                 }
                 Ok(located.front.deliver(*kept, content, self.corrects, output))
             }
-            Buffers::InPlace { buffer, .. } => {
-                let body_start = located.ipsec.start + esp::HEADER + self.transform.iv.len();
-                let plaintext = &mut buffer[body_start..body_start + body_len];
-                let content = self.accept(route, admitted, plaintext, capacity - kept, tally)?;
-                if content.is_dummy() {
-                    return Ok((0, 0));
-                }
-                buffer.copy_within(body_start..body_start + content.len(), *kept);
+            (Ok(content), Buffers::InPlace { buffer, .. }) => {
+                buffer.copy_within(range.start..range.start + content.len(), *kept);
                 Ok(located.front.deliver(*kept, content, self.corrects, buffer))
             }
         }
@@ -164,14 +221,20 @@ impl Inbound {
         packet: &mut Buffers<'_>,
         tally: &Tally,
     ) -> Result<Delivered, PacketError> {
+        if tally.left == 0 {
+            return Err(PacketError::LifetimeExpired);
+        }
         let Admitted { located, body_len, kept, sequence, .. } = admitted;
         scratch::with(*body_len, |plaintext| {
             let sealed = Sealed::Apart { packet: &packet.input()[located.ipsec.clone()], output: plaintext };
             let mut result = [Err(Forged)];
             self.transform.open(&mut [Open { packet: sealed, high: self.high(*sequence) }], &mut result);
             result[0]?;
-            let room = packet.capacity().checked_sub(*kept).ok_or(PacketError::NoRoom)?;
-            let content = self.accept(route, admitted, plaintext, room, tally)?;
+            let content = self.read(route, admitted, plaintext, packet.capacity());
+            if is_to_be_marked(content) {
+                self.progress.replay.accept(*sequence)?;
+            }
+            let content = content?;
             if content.is_dummy() {
                 return Ok((0, 0));
             }
@@ -179,44 +242,5 @@ impl Inbound {
             output[*kept..kept + content.len()].copy_from_slice(&plaintext[..content.len()]);
             Ok(located.front.deliver(*kept, content, self.corrects, output))
         })
-    }
-
-    /// Examines an authentic plaintext and moves the window, also for a packet that is refused after all: it was
-    /// authentic, and need not come again. Wipes the plaintext of a packet that is refused.
-    #[inline(always)]
-    fn accept(
-        &self,
-        route: &Route,
-        admitted: &Admitted,
-        plaintext: &mut [u8],
-        room: usize,
-        tally: &Tally,
-    ) -> Result<Content, PacketError> {
-        let Admitted { located, sequence, .. } = admitted;
-        if tally.left == 0 {
-            // Used up by packets before it in the batch.
-            plaintext.fill(0);
-            return Err(PacketError::LifetimeExpired);
-        }
-        let content = self.read(route, located, plaintext, room);
-        let content = self.mark_seen(*sequence, content);
-        if content.is_err() {
-            plaintext.fill(0);
-        }
-        content
-    }
-
-    /// What an authentic plaintext is.
-    #[inline(always)]
-    fn read(&self, route: &Route, located: &Located, plaintext: &[u8], room: usize) -> Result<Content, PacketError> {
-        let trailer = esp::Trailer::parse(plaintext).map_err(|_| PacketError::BadPadding)?;
-        if located.claimed.is_some_and(|claimed| claimed != trailer.next_header) {
-            return Err(Malformed::BadWrapping.into());
-        }
-        if trailer.next_header == protocol::NO_NEXT_HEADER {
-            return Ok(Content::DUMMY);
-        }
-        let content = self.examine(route, located, &plaintext[..trailer.payload_len], trailer.next_header)?;
-        if content.len() > room { Err(PacketError::NoRoom) } else { Ok(content) }
     }
 }
