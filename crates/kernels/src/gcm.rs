@@ -3,8 +3,8 @@
 //!
 //! # Backends
 //!
-//! The x86-64 backends share one kernel, instantiated for 512-bit, 256-bit and
-//! 128-bit vectors. The portable backend is composed of the `aes`, `ctr` and
+//! There is a kernel for 512-bit vectors, and one that is instantiated for 256-bit
+//! and 128-bit vectors. The portable backend is composed of the `aes`, `ctr` and
 //! `ghash` crates. All of them produce identical bytes.
 //!
 //! # Constant time

@@ -13,7 +13,7 @@ use super::block::{
     BLOCK, byte_reversal, counter_one, i8_len, length_block, load_block, load_partial_block, store_block,
     store_partial_block, swap_block_bytes,
 };
-use super::tables::{MAX_POWER, Tables};
+use super::tables::{NARROW_POWERS, Tables};
 use crate::gcm::{NONCE_LEN, TAG_LEN};
 
 type Vector = __m256i;

@@ -1,21 +1,23 @@
-//! The kernel instance for 512-bit vectors. Partial vectors are read and
-//! written with byte masks, so nothing outside the buffers is touched.
+//! The kernel for 512-bit vectors: operations on them, and GHASH of data that is
+//! not encrypted. Partial vectors are read and written with byte masks, so
+//! nothing outside the buffers is touched.
+
+pub(super) mod crypt;
+mod hash;
+mod order;
 
 use core::arch::x86_64::{
     __m128i, __m512i, __mmask64, _bzhi_u64, _mm_loadu_si128, _mm_set_epi64x, _mm_setzero_si128, _mm_xor_si128,
-    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_set_m128i, _mm256_xor_si256, _mm512_add_epi32,
-    _mm512_aesenc_epi128, _mm512_aesenclast_epi128, _mm512_broadcast_i32x4, _mm512_castsi512_si128,
-    _mm512_castsi512_si256, _mm512_clmulepi64_epi128, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
-    _mm512_mask_loadu_epi8, _mm512_mask_storeu_epi8, _mm512_maskz_loadu_epi8, _mm512_maskz_mov_epi8, _mm512_set_epi32,
-    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi64,
-    _mm512_xor_si512, _mm512_zextsi128_si512, _mm512_zextsi256_si512,
+    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_xor_si256, _mm512_aesenc_epi128, _mm512_aesenclast_epi128,
+    _mm512_broadcast_i32x4, _mm512_castsi512_si256, _mm512_clmulepi64_epi128, _mm512_extracti64x4_epi64,
+    _mm512_loadu_si512, _mm512_mask_loadu_epi8, _mm512_mask_storeu_epi8, _mm512_maskz_loadu_epi8,
+    _mm512_maskz_mov_epi8, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_epi32, _mm512_storeu_si512,
+    _mm512_ternarylogic_epi64, _mm512_xor_si512, _mm512_zextsi128_si512,
 };
 
 use super::Span;
-use super::block::{
-    BLOCK, byte_reversal, counter_one, length_block, load_block, load_partial_block, store_block, swap_block_bytes,
-};
-use super::tables::{MAX_POWER, Tables};
+use super::block::{BLOCK, byte_reversal, length_block, load_block, store_block, swap_block_bytes};
+use super::tables::{MAX_POWER, NARROW_POWERS, Tables};
 use crate::gcm::{NONCE_LEN, TAG_LEN};
 
 type Vector = __m512i;
@@ -57,12 +59,6 @@ fn from_block(block: __m128i) -> Vector {
     _mm512_zextsi128_si512(block)
 }
 
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl")]
-fn first_lane(vector: Vector) -> __m128i {
-    _mm512_castsi512_si128(vector)
-}
-
 /// The sum of the lanes.
 #[inline]
 #[target_feature(enable = "aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl")]
@@ -71,13 +67,6 @@ fn fold(vector: Vector) -> __m128i {
     let half = _mm256_xor_si256(half, _mm512_castsi512_si256(vector));
     let upper = _mm256_extracti128_si256::<1>(half);
     _mm_xor_si128(upper, _mm256_castsi256_si128(half))
-}
-
-/// Two blocks as a vector.
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl")]
-fn pair(first: __m128i, second: __m128i) -> [Vector; 1] {
-    [_mm512_zextsi256_si512(_mm256_set_m128i(second, first))]
 }
 
 /// Reads a vector.
@@ -190,26 +179,6 @@ fn swap_halves(vector: Vector) -> Vector {
 
 #[inline]
 #[target_feature(enable = "aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl")]
-fn add_counters(left: Vector, right: Vector) -> Vector {
-    _mm512_add_epi32(left, right)
-}
-
-/// What the counters advance by from one vector to the next.
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl")]
-fn step() -> Vector {
-    _mm512_set_epi32(0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 4)
-}
-
-/// The counters of the first vector, less that of the tag mask.
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl")]
-fn ascending() -> Vector {
-    _mm512_set_epi32(0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1)
-}
-
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl")]
 fn aes_round(state: Vector, key: Vector) -> Vector {
     _mm512_aesenc_epi128(state, key)
 }
@@ -227,4 +196,4 @@ fn carryless<const HALVES: i32>(left: Vector, right: Vector) -> Vector {
     _mm512_clmulepi64_epi128::<HALVES>(left, right)
 }
 
-gcm_kernel!("aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl", 0 1 2 3 4; 5);
+ghash_kernel!("aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl");

@@ -22,7 +22,7 @@ macro_rules! ghash_kernel {
         const CHUNK: usize = WIDTH * GROUP;
         /// Longest text that is left to the last run.
         const LAST_RUN: usize = CHUNK + BLOCK * (LANES - 1);
-        const _: () = assert!(LAST_RUN / BLOCK + 2 <= MAX_POWER);
+        const _: () = assert!(LAST_RUN / BLOCK + 2 <= NARROW_POWERS);
 
         /// A sum of 256-bit carry-less products, not reduced.
         #[derive(Clone, Copy)]
@@ -124,22 +124,6 @@ macro_rules! ghash_kernel {
                 data = xor(data, accumulator);
             }
             add_products(sum, data, power_splat(tables, LANES * (GROUP - index)))
-        }
-
-        /// Products of the first block of a short packet, with H^`exponent`,
-        /// and of the block of lengths, with H.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn edge_products(tables: &Tables, block: __m128i, exponent: usize, lengths: __m128i) -> Products {
-            // SAFETY: the address is that of a table entry of 16 bytes.
-            let power = unsafe { _mm_loadu_si128(tables.power(exponent).cast()) };
-            // SAFETY: the address is that of a table entry of 16 bytes.
-            let first_power = unsafe { _mm_loadu_si128(tables.power(1).cast()) };
-            let mut sum = no_products();
-            for (data, powers) in pair(block, lengths).into_iter().zip(pair(power, first_power)) {
-                sum = add_products(sum, data, powers);
-            }
-            sum
         }
 
         /// Hashes whole blocks.

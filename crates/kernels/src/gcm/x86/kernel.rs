@@ -1,9 +1,9 @@
-//! The AES-GCM kernel, written once for every vector width.
+//! The AES-GCM kernel for narrow vectors, written once for both widths.
 //!
-//! `gcm_kernel` is expanded in the modules `bits128`, `bits256` and `bits512`,
-//! which define the type `Vector`, its operations and two constants: `LANES`,
-//! the blocks in a vector, and `GROUP`, the vectors in a chunk of the main
-//! loop. It is a macro because `target_feature` lists cannot be generic. Its
+//! `gcm_kernel` is expanded in the modules `bits128` and `bits256`, which define
+//! the type `Vector`, its operations and two constants: `LANES`, the blocks in a
+//! vector, and `GROUP`, the vectors in a chunk of the main loop. (512-bit vectors
+//! have a kernel of their own.) It is a macro because `target_feature` lists cannot be generic. Its
 //! arguments are that list and the possible numbers of vectors in the last run.
 //! `ghash_kernel` is its GHASH part.
 //!
@@ -20,6 +20,22 @@ macro_rules! gcm_kernel {
         ghash_kernel!($features);
 
         const _: () = assert!(LAST_RUN.div_ceil(WIDTH) == $most_vectors);
+
+        /// Products of the first block of a short packet, with H^`exponent`,
+        /// and of the block of lengths, with H.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn edge_products(tables: &Tables, block: __m128i, exponent: usize, lengths: __m128i) -> Products {
+            // SAFETY: the address is that of a table entry of 16 bytes.
+            let power = unsafe { _mm_loadu_si128(tables.power(exponent).cast()) };
+            // SAFETY: the address is that of a table entry of 16 bytes.
+            let first_power = unsafe { _mm_loadu_si128(tables.power(1).cast()) };
+            let mut sum = no_products();
+            for (data, powers) in pair(block, lengths).into_iter().zip(pair(power, first_power)) {
+                sum = add_products(sum, data, powers);
+            }
+            sum
+        }
 
         /// Encrypts or decrypts a chunk. `hashed` is the chunk to hash
         /// meanwhile, if `HASH` is set: when sealing the previous ciphertext,
@@ -212,24 +228,6 @@ macro_rules! gcm_kernel {
             }
         }
 
-        /// Where to read the chunk that a span starts with. A chunk that
-        /// begins in the source and ends in the output is completed there.
-        ///
-        /// # Safety
-        ///
-        /// The span must be valid and hold at least a chunk.
-        #[inline]
-        #[target_feature(enable = $features)]
-        unsafe fn chunk_source(span: Span) -> *const u8 {
-            if span.split >= CHUNK {
-                return span.source;
-            }
-            // SAFETY: the source has `split` bytes and the output more. They
-            // are disjoint, because in place the source is the whole span.
-            unsafe { span.source.copy_to_nonoverlapping(span.output, span.split) };
-            span.output
-        }
-
         /// Encrypts (`SEAL`) or decrypts a packet with `KEYS` round keys and
         /// returns the tag over the associated data and the ciphertext.
         ///
@@ -269,9 +267,9 @@ macro_rules! gcm_kernel {
             if SEAL {
                 // SAFETY: the span holds more than a chunk.
                 unsafe {
-                    let source = chunk_source(span);
+                    span = span.join(CHUNK);
                     (counters, accumulator, chunk) = crypt_chunk::<KEYS, SEAL, false>(
-                        tables, counters, accumulator, chunk, source, span.output,
+                        tables, counters, accumulator, chunk, span.source, span.output,
                     );
                     span = span.advance(CHUNK);
                 }
@@ -279,9 +277,9 @@ macro_rules! gcm_kernel {
             while span.len > LAST_RUN {
                 // SAFETY: the span holds more than a chunk.
                 unsafe {
-                    let source = chunk_source(span);
+                    span = span.join(CHUNK);
                     (counters, accumulator, chunk) = crypt_chunk::<KEYS, SEAL, true>(
-                        tables, counters, accumulator, chunk, source, span.output,
+                        tables, counters, accumulator, chunk, span.source, span.output,
                     );
                     span = span.advance(CHUNK);
                 }

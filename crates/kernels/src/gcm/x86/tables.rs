@@ -9,8 +9,12 @@ use super::{VectorWidth, bits128};
 use crate::aes_keys::{KeyLength, MAX_ROUND_KEYS, expand_round_keys};
 
 /// The highest power of the hash key in the table: what the longest run of
-/// blocks that is hashed with a single reduction needs.
-pub(super) const MAX_POWER: usize = 21;
+/// blocks that is hashed with a single reduction needs. Only the kernel for
+/// 512-bit vectors has such long runs.
+pub(super) const MAX_POWER: usize = 97;
+
+/// The highest power that the kernels for narrower vectors need.
+pub(super) const NARROW_POWERS: usize = 21;
 
 /// Zero entries after H^1, so that vectors may be read past it.
 const ZERO_POWERS: usize = 3;
@@ -20,8 +24,8 @@ const ZERO_POWERS: usize = 3;
 /// The powers of the hash key H are in descending order, so that a run of
 /// blocks and the powers to multiply it with are read in the same direction.
 /// They are byte-reversed and multiplied by x, which lets the kernel multiply
-/// bit-reflected blocks without shifting products. H^16, where the kernel reads
-/// aligned vectors, is on a cache line boundary.
+/// bit-reflected blocks without shifting products. H^16 and H^96, where the
+/// kernels read aligned vectors, are on cache line boundaries.
 #[derive(Zeroize)]
 #[repr(C, align(64))]
 pub(super) struct Tables {
@@ -49,7 +53,8 @@ impl Tables {
         };
         let first = times_x(swap_block_bytes(hash_key));
         let mut power = first;
-        for entry in tables.powers[..MAX_POWER].iter_mut().rev() {
+        let used = if width == VectorWidth::Bits512 { MAX_POWER } else { NARROW_POWERS };
+        for entry in tables.powers[..MAX_POWER].iter_mut().rev().take(used) {
             store_block(entry, power);
             power = bits128::multiply(power, first);
         }
