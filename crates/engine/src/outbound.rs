@@ -111,14 +111,16 @@ impl Outbound {
         let mut ivs = iv::Batch::default();
         progress.ivs.take(numbers.count, &mut ivs);
         let tally = Tally { used: 0, sent: 0, payload_bytes: 0, left: self.limits.left(&progress.counters) };
-        let mut batch = Batch { sa: self, route: &route, payload, numbers, ivs: &ivs, tally };
-        match self.attributes.protocol {
-            Protocol::Esp => batch.write_esp(packets, verdicts),
-            Protocol::Ah => batch.write_ah(packets, verdicts),
-        }
-        let Tally { used, sent, payload_bytes, .. } = batch.tally;
+        let (sa, route, ivs) = (self, &route, &ivs);
+        let Tally { used, sent, payload_bytes, .. } = match self.attributes.protocol {
+            Protocol::Esp if self.is_plain(route, payload) => {
+                Batch::<true> { sa, route, payload, numbers, ivs, tally }.write_esp(packets, verdicts)
+            }
+            Protocol::Esp => Batch::<false> { sa, route, payload, numbers, ivs, tally }.write_esp(packets, verdicts),
+            Protocol::Ah => Batch::<false> { sa, route, payload, numbers, ivs, tally }.write_ah(packets, verdicts),
+        };
         if used < numbers.count {
-            progress.ivs.give_back(&ivs, used);
+            progress.ivs.give_back(ivs, used);
             progress.sequence.give_back(numbers, used);
         }
         self.note(Numbers { count: used, ..numbers }, sent, payload_bytes, events);

@@ -41,7 +41,12 @@ struct Extent {
 impl Outbound {
     /// Looks at a packet once. Inlined by force: what it finds out would otherwise go through memory.
     #[inline(always)]
-    pub(super) fn plan(&self, route: &Route, payload: Payload, packet: &Buffers<'_>) -> Result<Plan, PacketError> {
+    pub(super) fn plan<const PLAIN: bool>(
+        &self,
+        route: &Route,
+        payload: Payload,
+        packet: &Buffers<'_>,
+    ) -> Result<Plan, PacketError> {
         let input = packet.input();
         let header = Header::parse(input)?;
         let (upper, payload_start, next_header, front, family) = match &route.template {
@@ -53,8 +58,9 @@ impl Outbound {
             }
         };
         let payload_len = header.total_len() - payload_start;
-        let Extent { ipsec_start, body_start, total_len } = self.extent(front, family, payload_len);
-        if self.attributes.protocol == Protocol::Ah && front > MAX_HEADERS {
+        let Extent { ipsec_start, body_start, total_len } =
+            if PLAIN { self.plain_extent(front, payload_len) } else { self.extent(front, family, payload_len) };
+        if !PLAIN && self.attributes.protocol == Protocol::Ah && front > MAX_HEADERS {
             return Err(Malformed::BadExtension.into());
         }
         if total_len > MAX_PACKET || total_len > packet.capacity() {
@@ -65,11 +71,35 @@ impl Outbound {
             upper,
             payload_start,
             payload_len,
-            next_header: if payload == Payload::Packet { next_header } else { protocol::NO_NEXT_HEADER },
+            next_header: if PLAIN || payload == Payload::Packet { next_header } else { protocol::NO_NEXT_HEADER },
             ipsec_start,
             body_start,
             total_len,
         })
+    }
+
+    /// Whether ESP stands right behind the outer header of a tunnel, and the trailer right behind the payload, of packets
+    /// that are no dummies: the usual case, in which nobody asks for each packet whether it is another one.
+    pub(super) fn is_plain(&self, route: &Route, payload: Payload) -> bool {
+        self.attributes.protocol == Protocol::Esp
+            && route.is_tunnel()
+            && route.udp.is_none()
+            && self.wrapping.is_none()
+            && !self.pads
+            && !self.rules.copy_flow_label
+            && payload == Payload::Packet
+    }
+
+    /// As [`Outbound::extent`], where the SA is plain.
+    #[inline(always)]
+    fn plain_extent(&self, front: usize, payload_len: usize) -> Extent {
+        let transform = &self.transform;
+        let padded = payload_len + esp::pad_len(payload_len, transform.alignment) + esp::TRAILER;
+        Extent {
+            ipsec_start: front,
+            body_start: front + esp::HEADER + transform.iv.len(),
+            total_len: front + transform.overhead() + padded,
+        }
     }
 
     /// How a payload will lie behind `front` bytes of headers, the last IP header of them of `family`. Inlined by force:

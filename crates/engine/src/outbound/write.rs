@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// A batch on its way. Numbers and IVs were taken for all of its packets; those that are refused leave theirs to the next.
-pub(super) struct Batch<'a> {
+/// `PLAIN` is [`Outbound::is_plain`].
+pub(super) struct Batch<'a, const PLAIN: bool> {
     pub sa: &'a Outbound,
     pub route: &'a Route,
     pub payload: Payload,
@@ -38,14 +39,14 @@ pub(super) struct Tally {
     pub left: u64,
 }
 
-impl Batch<'_> {
+impl<const PLAIN: bool> Batch<'_, PLAIN> {
     /// The steps that ESP and AH share: checks, then the packet's sequence number, and its place in the batch.
     #[inline(always)]
     fn begin(&mut self, packet: &Buffers<'_>) -> Result<(Plan, u64, usize), PacketError> {
         if self.tally.left == 0 {
             return Err(PacketError::LifetimeExpired);
         }
-        let plan = self.sa.plan(self.route, self.payload, packet)?;
+        let plan = self.sa.plan::<PLAIN>(self.route, self.payload, packet)?;
         let position = self.tally.used;
         if position == self.numbers.count {
             return Err(PacketError::SequenceOverflow);
@@ -64,7 +65,7 @@ impl Batch<'_> {
     }
 
     /// RFC 4303 section 3.3.
-    pub(super) fn write_esp(&mut self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
+    pub(super) fn write_esp(mut self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Tally {
         let mut seals: ArrayVec<Seal<'_>, MAX_BATCH> = ArrayVec::new();
         for (packet, verdict) in packets.iter_mut().zip(verdicts.iter_mut()) {
             *verdict = match self.begin(packet) {
@@ -77,9 +78,10 @@ impl Batch<'_> {
         }
         self.sa.transform.seal(&mut seals);
         drop(seals);
-        if self.route.udp.is_some() {
+        if !PLAIN && self.route.udp.is_some() {
             finish_udp(packets, verdicts);
         }
+        self.tally
     }
 
     /// Everything of an ESP packet but the transform.
@@ -92,7 +94,8 @@ impl Batch<'_> {
         let (low, high) = halves(number);
         let trailer_end = plan.total_len - transform.icv_len;
         let payload_end = plan.body_start + plan.payload_len;
-        let flow_padding = self.sa.flow_padding(plan.body_start + transform.icv_len, plan.payload_len);
+        let flow_padding =
+            if PLAIN { 0 } else { self.sa.flow_padding(plan.body_start + transform.icv_len, plan.payload_len) };
         let trailer_start = payload_end + flow_padding;
         if flow_padding > 0 {
             output[payload_end..trailer_start].fill(0);
@@ -121,11 +124,11 @@ impl Batch<'_> {
     /// Flow label of an outer IPv6 header, from a packet that has not been touched.
     #[inline]
     fn flow_label(&self, packet: &Buffers<'_>) -> u32 {
-        if self.sa.rules.copy_flow_label { ip::flow_label(packet.input()) } else { 0 }
+        if !PLAIN && self.sa.rules.copy_flow_label { ip::flow_label(packet.input()) } else { 0 }
     }
 
     /// RFC 4302 section 3.3.
-    pub(super) fn write_ah(&mut self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
+    pub(super) fn write_ah(mut self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Tally {
         for (packet, verdict) in packets.iter_mut().zip(verdicts) {
             let written = self.begin(packet).and_then(|(plan, number, position)| {
                 self.write_ah_packet(position, &plan, number, packet)?;
@@ -136,6 +139,7 @@ impl Batch<'_> {
                 Err(error) => Err(self.sa.refused(error)),
             };
         }
+        self.tally
     }
 
     fn write_ah_packet(
@@ -185,7 +189,7 @@ impl Batch<'_> {
     }
 
     /// Writes what stands before ESP or AH.
-    #[inline]
+    #[inline(always)]
     fn write_outer(&self, plan: &Plan, number: u64, flow_label: u32, output: &mut [u8]) {
         match (&self.route.template, plan.upper) {
             (Some(template), _) => {
@@ -199,7 +203,7 @@ impl Batch<'_> {
                 };
                 template.write(output, &variable);
             }
-            (None, Some(upper)) => {
+            (None, Some(upper)) if !PLAIN => {
                 let protocol = if self.route.udp.is_some() { protocol::UDP } else { self.sa.protocol };
                 ip::rewrite(output, &plan.header, upper.protocol_at(), protocol, plan.total_len);
                 if let Some(Ports { source, destination }) = self.route.udp
@@ -208,9 +212,9 @@ impl Batch<'_> {
                     udp::write(header, source, destination, plan.total_len - upper.offset());
                 }
             }
-            (None, None) => {} // not reached: without a template there is a plan for transport mode
+            (None, _) => {} // not reached: without a template there is a plan for transport mode
         }
-        if let Some(wrapping) = &self.sa.wrapping {
+        if let (false, Some(wrapping)) = (PLAIN, &self.sa.wrapping) {
             wrapping.write(self.family(plan), plan.next_header, &mut output[self.front(plan)..plan.ipsec_start]);
         }
     }
