@@ -14,10 +14,10 @@ use crate::{
     lifetime::Limits,
     route::Routing,
     sequence::{Numbers, Sequence},
-    transform::Transform,
+    transform::{Seals, Transform},
 };
 pub(crate) use write::with_cleared;
-use write::{Batch, Tally};
+use write::{Batch, Tally, finish_udp};
 
 /// An SA that encapsulates. Any number of threads may use it at once; each packet has a sequence number and an IV of
 /// its own.
@@ -33,6 +33,14 @@ pub struct Outbound {
     route: Routing,
     limits: Limits,
     progress: Progress,
+}
+
+/// What came of packets before the transform.
+pub(crate) struct Framed {
+    numbers: Numbers,
+    sent: u64,
+    payload_bytes: u64,
+    in_udp: bool,
 }
 
 /// All that packets change, on a cache line of its own: threads that share an SA share nothing else that is written.
@@ -105,6 +113,23 @@ impl Outbound {
         verdicts: &mut [Verdict],
         events: &mut Events,
     ) {
+        let mut seals = Seals::new();
+        let framed = self.frame(payload, packets, verdicts, &mut seals);
+        self.transform.seal(&mut seals);
+        drop(seals);
+        events.merge(self.finish(&framed, packets, verdicts));
+    }
+
+    /// Does everything with at most [`MAX_BATCH`] packets but the transform of those that go into `seals`, which has room
+    /// for all.
+    #[inline]
+    pub(crate) fn frame<'b>(
+        &self,
+        payload: Payload,
+        packets: &'b mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        seals: &mut Seals<'b>,
+    ) -> Framed {
         let route = self.route.load();
         let progress = &self.progress;
         let numbers = progress.sequence.take(packets.len());
@@ -114,23 +139,35 @@ impl Outbound {
         let (sa, route, ivs) = (self, &route, &ivs);
         let Tally { used, sent, payload_bytes, .. } = match self.attributes.protocol {
             Protocol::Esp if self.is_plain(route, payload) => {
-                Batch::<true> { sa, route, payload, numbers, ivs, tally }.write_esp(packets, verdicts)
+                Batch::<true> { sa, route, payload, numbers, ivs, tally }.frame_esp(packets, verdicts, seals)
             }
-            Protocol::Esp => Batch::<false> { sa, route, payload, numbers, ivs, tally }.write_esp(packets, verdicts),
+            Protocol::Esp => {
+                Batch::<false> { sa, route, payload, numbers, ivs, tally }.frame_esp(packets, verdicts, seals)
+            }
             Protocol::Ah => Batch::<false> { sa, route, payload, numbers, ivs, tally }.write_ah(packets, verdicts),
         };
         if used < numbers.count {
             progress.ivs.give_back(ivs, used);
             progress.sequence.give_back(numbers, used);
         }
-        self.note(Numbers { count: used, ..numbers }, sent, payload_bytes, events);
+        Framed { numbers: Numbers { count: used, ..numbers }, sent, payload_bytes, in_udp: route.udp.is_some() }
     }
 
-    fn note(&self, numbers: Numbers, sent: u64, payload_bytes: u64, events: &mut Events) {
-        let (packets, bytes) = self.progress.counters.add(sent, payload_bytes);
-        let noticed = self.limits.after(packets, bytes, numbers.last());
-        events.merge(noticed);
-        self.limits.after_taking(numbers, self.progress.sequence.limit(), events);
+    /// Ends packets that were framed and went through the transform, and counts them.
+    #[inline]
+    pub(crate) fn finish(&self, framed: &Framed, packets: &mut [Buffers<'_>], verdicts: &[Verdict]) -> Events {
+        if framed.in_udp {
+            finish_udp(packets, verdicts);
+        }
+        let (packets, bytes) = self.progress.counters.add(framed.sent, framed.payload_bytes);
+        let mut events = self.limits.after(packets, bytes, framed.numbers.last());
+        self.limits.after_taking(framed.numbers, self.progress.sequence.limit(), &mut events);
+        events
+    }
+
+    /// What seals its packets.
+    pub(crate) fn transform(&self) -> &Transform {
+        &self.transform
     }
 
     /// Counts a refused packet.

@@ -14,11 +14,11 @@ use crate::{
     outbound::halves,
     route::Route,
     scratch,
-    transform::{Forged, Open, Sealed},
+    transform::{Forged, Open, Opens, Sealed},
 };
 
 /// A packet that deserves a look at its ICV.
-struct Admitted {
+pub(super) struct Admitted {
     /// Its place in the batch.
     index: usize,
     located: Located,
@@ -40,22 +40,49 @@ impl Inbound {
         verdicts: &mut [Verdict],
         tally: &mut Tally,
     ) {
-        let mut admitted: ArrayVec<Admitted, MAX_BATCH> = ArrayVec::new();
-        let mut batch: ArrayVec<Open<'_>, MAX_BATCH> = ArrayVec::new();
-        for (index, (packet, verdict)) in packets.iter_mut().zip(verdicts.iter_mut()).enumerate() {
+        let (mut admitted, mut opens) = (ArrayVec::new(), Opens::new());
+        self.admit_all(route, packets, verdicts, tally, &mut admitted, &mut opens);
+        let mut results = [Err(Forged); MAX_BATCH];
+        self.transform.open(&mut opens, &mut results);
+        drop(opens);
+        self.deliver_all(route, packets, verdicts, tally, &admitted, &results);
+    }
+
+    /// The steps before the transform; `opens` has room for all packets.
+    #[inline]
+    pub(super) fn admit_all<'b>(
+        &self,
+        route: &Route,
+        packets: &'b mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        tally: &Tally,
+        admitted: &mut ArrayVec<Admitted, MAX_BATCH>,
+        opens: &mut Opens<'b>,
+    ) {
+        for (index, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
             match self.admit(index, route, packet, tally) {
                 Ok(admission) => {
                     if admission.fits {
-                        batch.push(self.place(&admission, packet));
+                        opens.push(self.place(&admission, packet));
                     }
                     admitted.push(admission);
                 }
                 Err(error) => *verdict = self.refused(error),
             }
         }
-        let mut results = [Err(Forged); MAX_BATCH];
-        self.transform.open(&mut batch, &mut results);
-        drop(batch);
+    }
+
+    /// The steps after the transform, which had these results.
+    #[inline]
+    pub(super) fn deliver_all(
+        &self,
+        route: &Route,
+        packets: &mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        tally: &mut Tally,
+        admitted: &[Admitted],
+        results: &[Result<(), Forged>],
+    ) {
         let mut results = results.iter();
         let mut contents: ArrayVec<Result<Content, PacketError>, MAX_BATCH> = ArrayVec::new();
         let mut authentic: ArrayVec<u64, MAX_BATCH> = ArrayVec::new();
@@ -74,7 +101,7 @@ impl Inbound {
         let mut seen = [Ok(()); MAX_BATCH];
         self.progress.replay.accept_all(&authentic, &mut seen[..authentic.len()]);
         let (mut contents, mut seen) = (contents.iter(), seen.iter());
-        for admitted in &admitted {
+        for admitted in admitted {
             let (Some(packet), Some(verdict)) = (packets.get_mut(admitted.index), verdicts.get_mut(admitted.index))
             else {
                 continue; // not reached

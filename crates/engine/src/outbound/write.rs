@@ -1,6 +1,5 @@
 //! Packets written: headers, sequence numbers and IVs, then the transform over the whole batch.
 
-use arrayvec::ArrayVec;
 use gipsec_wire::{
     Malformed, ah, esp,
     ip::{self, Family, Header},
@@ -14,7 +13,11 @@ use super::{
     plan::{MAX_HEADERS, Plan},
 };
 use crate::{
-    Buffers, PacketError, Verdict, batch::MAX_BATCH, iv, route::Route, sequence::Numbers, transform::Seal, tunnel,
+    Buffers, PacketError, Verdict, iv,
+    route::Route,
+    sequence::Numbers,
+    transform::{Seal, Seals},
+    tunnel,
 };
 
 /// A batch on its way. Numbers and IVs were taken for all of its packets; those that are refused leave theirs to the next.
@@ -64,10 +67,14 @@ impl<const PLAIN: bool> Batch<'_, PLAIN> {
         Ok(plan.total_len)
     }
 
-    /// RFC 4303 section 3.3.
-    pub(super) fn write_esp(mut self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Tally {
-        let mut seals: ArrayVec<Seal<'_>, MAX_BATCH> = ArrayVec::new();
-        for (packet, verdict) in packets.iter_mut().zip(verdicts.iter_mut()) {
+    /// RFC 4303 section 3.3, up to the transform; `seals` has room for all packets.
+    pub(super) fn frame_esp<'b>(
+        mut self,
+        packets: &'b mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        seals: &mut Seals<'b>,
+    ) -> Tally {
+        for (packet, verdict) in packets.iter_mut().zip(verdicts) {
             *verdict = match self.begin(packet) {
                 Ok((plan, number, position)) => {
                     seals.push(self.frame(&plan, number, position, packet));
@@ -75,11 +82,6 @@ impl<const PLAIN: bool> Batch<'_, PLAIN> {
                 }
                 Err(error) => Err(self.sa.refused(error)),
             };
-        }
-        self.sa.transform.seal(&mut seals);
-        drop(seals);
-        if !PLAIN && self.route.udp.is_some() {
-            finish_udp(packets, verdicts);
         }
         self.tally
     }
@@ -222,7 +224,7 @@ impl<const PLAIN: bool> Batch<'_, PLAIN> {
 
 /// Over IPv6 the UDP checksum covers the finished packet.
 #[cold]
-fn finish_udp(packets: &mut [Buffers<'_>], verdicts: &[Verdict]) {
+pub(super) fn finish_udp(packets: &mut [Buffers<'_>], verdicts: &[Verdict]) {
     for (packet, verdict) in packets.iter_mut().zip(verdicts) {
         let Ok(written) = *verdict else { continue };
         let packet = &mut packet.room()[..written];

@@ -101,6 +101,9 @@ pub(crate) struct Seal<'a> {
     pub high: Option<u32>,
 }
 
+/// A batch of them.
+pub(crate) type Seals<'a> = ArrayVec<Seal<'a>, MAX_BATCH>;
+
 /// An ESP packet to be verified and decrypted.
 pub(crate) struct Open<'a> {
     /// From the SPI to the end of the ICV, at least [`Transform::overhead`] long, and where its plaintext goes.
@@ -108,6 +111,9 @@ pub(crate) struct Open<'a> {
     /// The high half of the sequence number under ESN.
     pub high: Option<u32>,
 }
+
+/// A batch of them.
+pub(crate) type Opens<'a> = ArrayVec<Open<'a>, MAX_BATCH>;
 
 /// An ESP packet, and where its plaintext goes.
 pub(crate) enum Sealed<'a> {
