@@ -2,9 +2,10 @@
 
 use std::{ptr, sync::Arc};
 
+use arrayvec::ArrayVec;
 use gipsec_accelerator::{
-    Class, Entry, Error, Key, Outcome, SaEntry, Work,
-    engine::{Direction, PacketError},
+    Class, Entry, Error, Key, Outcome, Packets, SaEntry, Work,
+    engine::{Buffers, Direction, MAX_BATCH, PacketError, Verdict},
 };
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     guard::caught,
     pointers::{NULL, required},
     process::registry,
-    segments::{Job, process_all},
+    segments::{Job, lay_out, process_all},
     types::{ControlFlags, Data, Handle, Packet, PacketOutArgs, ResponseArgs, SaHandle},
     values::CTRL_FLAG_NO_RESP_EXPECTED,
 };
@@ -167,7 +168,8 @@ impl PacketCall {
         let count = jobs.len();
         // SAFETY: the same.
         let class = jobs.first().map_or_else(Class::default, |job| unsafe { job.class() });
-        let work = Queued { sa: sa.clone(), results: vec![0; count], jobs, callback };
+        let work =
+            Queued { sa: sa.clone(), results: vec![errno::of_packet(PacketError::Crypto); count], jobs, callback };
         match sa.value.group().submit(sa.lane(), class, Box::new(work)) {
             Ok(()) => Ok(0),
             Err((error, _)) => {
@@ -180,10 +182,27 @@ impl PacketCall {
     }
 }
 
+impl Packets for Queued {
+    fn lay_out<'a>(&'a mut self, packets: &mut ArrayVec<Buffers<'a>, MAX_BATCH>) -> Option<&'a Entry<SaEntry>> {
+        // SAFETY: the header's contract: segments and buffers are ours until the callback, and the call is not run while
+        // it is borrowed.
+        unsafe { lay_out(&self.jobs, packets) }.then_some(&*self.sa)
+    }
+
+    fn settle(&mut self, verdicts: &[Verdict]) {
+        for ((job, result), verdict) in self.jobs.iter().zip(&mut self.results).zip(verdicts) {
+            // SAFETY: the header's contract.
+            unsafe { job.finish(verdict.unwrap_or(0)) };
+            *result = verdict.map_or_else(errno::of_packet, |_| 0);
+        }
+    }
+}
+
 /// Packets that wait for a worker, and then for their callback.
 struct Queued {
     sa: Arc<Entry<SaEntry>>,
     jobs: Vec<Job>,
+    /// At first a failure for each: what is not overwritten was not reached, because of a defect that was caught.
     results: Vec<i32>,
     callback: Callback,
 }
@@ -193,10 +212,12 @@ impl Work for Queued {
         self.jobs.len()
     }
 
+    fn packets(&mut self) -> Option<&mut dyn Packets> {
+        Some(self)
+    }
+
     fn run(&mut self, outcome: Outcome) {
         let Self { sa, jobs, results, .. } = self;
-        // What is not overwritten was not reached, because of a defect that was caught.
-        results.fill(errno::of_packet(PacketError::Crypto));
         let run = || {
             // SAFETY: the header's contract: segments and buffers are ours until the callback.
             unsafe {

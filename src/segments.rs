@@ -11,7 +11,7 @@ use crate::types::{Data, Packet};
 use arrayvec::ArrayVec;
 use gipsec_accelerator::{
     Class,
-    engine::{Buffers, PacketError, Verdict},
+    engine::{Buffers, MAX_BATCH, PacketError, Verdict},
 };
 use pieces::{check_pieces, process_pieces};
 
@@ -142,7 +142,7 @@ impl Job {
     ///
     /// # Safety
     /// As for [`Job::layout`].
-    unsafe fn finish(&self, written: usize) {
+    pub(crate) unsafe fn finish(&self, written: usize) {
         if self.output.is_null() {
             return;
         }
@@ -292,6 +292,26 @@ pub(crate) unsafe fn process_all(
     }
     // SAFETY: the same.
     unsafe { step.flush() };
+}
+
+/// Appends the packets of a call, if there is room for all and each lies in one piece; whether it does.
+///
+/// # Safety
+/// As for [`Job::layout`], for every job.
+pub(crate) unsafe fn lay_out(jobs: &[Job], packets: &mut ArrayVec<Buffers<'_>, MAX_BATCH>) -> bool {
+    let before = packets.len();
+    if jobs.len() > packets.remaining_capacity() {
+        return false;
+    }
+    for job in jobs {
+        // SAFETY: this function's contract.
+        let Ok(Layout::Whole(buffers)) = (unsafe { job.layout() }) else {
+            packets.truncate(before);
+            return false;
+        };
+        packets.push(buffers);
+    }
+    true
 }
 
 /// Has a packet made out of nothing, in the `count` pieces at `output`, and its lengths written.

@@ -446,8 +446,19 @@ impl Entry<SaEntry> {
     #[inline]
     pub fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
         let events = self.value.association.process(packets, verdicts);
+        self.tell(&events);
+    }
+
+    /// What processes its packets.
+    pub(crate) fn association(&self) -> &dyn Association {
+        &*self.value.association
+    }
+
+    /// Tells the application what is worth telling.
+    #[inline]
+    pub(crate) fn tell(&self, events: &Events) {
         if !events.is_empty() {
-            self.value.group.notify(self.key, &events);
+            self.value.group.notify(self.key, events);
         }
     }
 
@@ -459,9 +470,7 @@ impl Entry<SaEntry> {
     /// Makes a packet that the receiver drops without a word, as long as one that carries `len` bytes.
     pub fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<Verdict, Error> {
         let (verdict, events) = self.value.association.make_dummy(len, output)?;
-        if !events.is_empty() {
-            self.value.group.notify(self.key, &events);
-        }
+        self.tell(&events);
         Ok(verdict)
     }
 

@@ -19,6 +19,7 @@ mod service;
 mod slot;
 mod soft;
 mod table;
+mod worker;
 
 pub use capabilities::{Capabilities, CipherAlgorithms, CombinedAlgorithms, Features, IntegrityAlgorithms};
 pub use client::Client;
@@ -28,8 +29,8 @@ pub use group::{Activity, Group, Remark, SaEntry, SaReading};
 pub use notification::{Hooks, Notification, What};
 pub use queue::Class;
 pub use registry::{Active, Available, Registry, Selection};
-pub use seam::{Accelerator, Association};
-pub use service::{Lane, Outcome, Work};
+pub use seam::{Accelerator, Association, Call};
+pub use service::{Lane, Outcome, Packets, Work};
 pub use slot::OpenMode;
 pub use soft::Soft;
 pub use table::{Entry, Key};

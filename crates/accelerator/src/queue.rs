@@ -3,14 +3,11 @@
 //! ever: a class that was passed over often enough has a turn, or one application's urgent calls could keep another one
 //! from closing.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::collections::{HashMap, VecDeque};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{Key, mailbox::Task, service::Outcome};
+use crate::{Key, mailbox::Task};
 
 /// How urgent work is, by the DSCP of its packets: the service classes of RFC 4594 in four groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,20 +106,27 @@ impl<T> Lines<T> {
     }
 
     /// The highest class in which something waits, unless one has waited for too long.
-    fn next_class(&mut self) -> Option<usize> {
+    fn next_class(&self) -> Option<usize> {
         let waits = |class: &usize| !self.turns[*class].is_empty();
         let impatient = (0..CLASSES).filter(waits).find(|class| self.passed_over[*class] >= PATIENCE);
-        let next = impatient.or_else(|| (0..CLASSES).rfind(waits))?;
+        impatient.or_else(|| (0..CLASSES).rfind(waits))
+    }
+
+    /// Remembers which classes wait while `next` has a turn.
+    fn passed_over(&mut self, next: usize) {
         for class in 0..CLASSES {
             let passed_over = class != next && !self.turns[class].is_empty();
             self.passed_over[class] = if passed_over { self.passed_over[class] + 1 } else { 0 };
         }
-        Some(next)
     }
 
-    /// The oldest task of the place whose turn it is.
-    fn pop(&mut self) -> Option<T> {
-        let place = self.turns[self.next_class()?].pop_front()?;
+    /// The oldest task of the place whose turn it is, if it is `wanted`; else it stays, and its place keeps its turn.
+    fn pop_if(&mut self, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+        let next = self.next_class()?;
+        let place = *self.turns[next].front()?;
+        self.lines.get(&place)?.tasks.front().filter(|(_, task)| wanted(task))?;
+        self.passed_over(next);
+        self.turns[next].pop_front();
         let line = self.lines.get_mut(&place)?;
         let (class, task) = line.tasks.pop_front()?;
         line.waiting[class as usize] -= 1;
@@ -157,27 +161,20 @@ impl Queue {
         self.arrived.notify_all();
     }
 
-    /// The next task; None when the queue is closed and empty.
-    fn next(&self) -> Option<Task> {
+    /// Takes the next tasks: one, and those after it as long as all of them together weigh at most `weight`. Whether there
+    /// are any: not when the queue is closed and empty.
+    pub(crate) fn next(&self, weight: usize, tasks: &mut Vec<Task>) -> bool {
         let mut state = self.state.lock();
         loop {
-            if let Some(task) = state.0.pop() {
-                return Some(task);
+            let mut left = weight;
+            while let Some(task) = state.0.pop_if(|task| tasks.is_empty() || task.work.weight() <= left) {
+                left = left.saturating_sub(task.work.weight());
+                tasks.push(task);
             }
-            if state.1 {
-                return None;
+            if !tasks.is_empty() || state.1 {
+                return !tasks.is_empty();
             }
             self.arrived.wait(&mut state);
-        }
-    }
-
-    /// Runs tasks until the queue is closed and empty: the life of a worker.
-    pub(crate) fn serve(&self) {
-        while let Some(mut task) = self.next() {
-            let outcome = if task.group.is_gone() { Outcome::Gone } else { Outcome::Run };
-            // The work turns its own defects into results; one that escapes must not end the worker.
-            drop(catch_unwind(AssertUnwindSafe(|| task.work.run(outcome))));
-            task.group.mailbox().post(task);
         }
     }
 }
@@ -207,7 +204,7 @@ mod tests {
         lines.push(Place::Own(2), Class::LowerEffort, "first");
         lines.push(Place::Own(2), Class::Expedited, "urgent");
         lines.push(Place::Own(2), Class::LowerEffort, "last");
-        let order: Vec<_> = std::iter::from_fn(|| lines.pop()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| lines.pop_if(|_| true)).collect();
         assert_eq!(order, ["first", "urgent", "another", "last"]);
         assert!(lines.lines.is_empty() && lines.turns.iter().all(VecDeque::is_empty));
     }
@@ -222,7 +219,7 @@ mod tests {
         for number in 100..300 {
             lines.push(Place::Own(number), Class::Expedited, Class::Expedited);
             lines.push(Place::Own(number + 1000), Class::Expedited, Class::Expedited);
-            order.extend(lines.pop());
+            order.extend(lines.pop_if(|_| true));
         }
         let at = |class| order.iter().position(|other| *other == class);
         assert_eq!((at(Class::LowerEffort), at(Class::BestEffort)), (Some(64), Some(65)));
@@ -244,7 +241,7 @@ mod tests {
                     waiting.push((place, class(rank), number));
                     continue;
                 }
-                let Some(task) = lines.pop() else {
+                let Some(task) = lines.pop_if(|_| true) else {
                     prop_assert!(waiting.is_empty());
                     continue;
                 };

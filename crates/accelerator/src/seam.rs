@@ -1,6 +1,6 @@
 //! The seam between applications and what processes packets.
 
-use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, PacketError, Reading, SaError, Verdict};
+use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, PacketError, Reading, Sa, SaError, Verdict};
 
 use crate::Capabilities;
 
@@ -11,12 +11,37 @@ pub trait Accelerator: Send + Sync {
 
     /// Makes an SA, or a bundle (R33). It lives until it is dropped.
     fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, SaError>;
+
+    /// Processes calls of several of its SAs as if each came in turn; together they may take less time. At most
+    /// [`MAX_BATCH`](gipsec_engine::MAX_BATCH) packets.
+    fn process_together(&self, calls: &mut [Call<'_, '_>]) {
+        for call in calls {
+            *call.events = call.association.process(call.packets, call.verdicts);
+        }
+    }
+}
+
+/// Packets for one SA.
+pub struct Call<'a, 'b> {
+    /// The SA.
+    pub association: &'a dyn Association,
+    /// Its packets.
+    pub packets: &'a mut [Buffers<'b>],
+    /// As many: what became of each.
+    pub verdicts: &'a mut [Verdict],
+    /// What is worth telling.
+    pub events: &'a mut Events,
 }
 
 /// One SA or bundle of an accelerator, in its direction. Every method may be called from many threads at once.
 pub trait Association: Send + Sync {
     /// Its direction.
     fn direction(&self) -> Direction;
+
+    /// The engine's SA, if it is one.
+    fn software(&self) -> Option<&Sa> {
+        None
+    }
 
     /// Encapsulates or decapsulates `packets` in order; `verdicts` has as many entries. Neither allocates nor blocks.
     fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events;

@@ -12,14 +12,17 @@ use std::{
     thread,
 };
 
+use arrayvec::ArrayVec;
+use gipsec_engine::{Buffers, MAX_BATCH, Verdict};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use parking_lot::Mutex;
 
 use crate::{
-    Error, Key,
+    Entry, Error, Key, SaEntry,
     group::Group,
     mailbox::{Mailbox, Task},
     queue::{Class, Place, Queue},
+    worker,
 };
 
 /// Workers of an accelerator at most.
@@ -42,10 +45,25 @@ pub trait Work: Send {
     /// Says so, on the thread that delivers callbacks. Must not unwind.
     fn deliver(self: Box<Self>);
 
+    /// The packets of a packet call; a call without any is run by itself.
+    fn packets(&mut self) -> Option<&mut dyn Packets> {
+        None
+    }
+
     /// How much waits with it, in packets: what a group may have in flight is bounded by that, too.
     fn weight(&self) -> usize {
         1
     }
+}
+
+/// A packet call that can be processed together with others, instead of being run.
+pub trait Packets {
+    /// Appends its packets, unless they have to be processed by themselves; the SA they are for. What is not settled has
+    /// failed.
+    fn lay_out<'a>(&'a mut self, packets: &mut ArrayVec<Buffers<'a>, MAX_BATCH>) -> Option<&'a Entry<SaEntry>>;
+
+    /// Takes in what became of them, in order.
+    fn settle(&mut self, verdicts: &[Verdict]);
 }
 
 /// What is kept in order: work in one lane runs in the order in which it was submitted.
@@ -133,7 +151,7 @@ impl Service {
     fn start_workers(&self) -> Result<(), Error> {
         self.workers.start(self.queues.len(), |number| {
             let queue = self.queues[number].clone();
-            spawn("gipsec-worker", move || queue.serve())
+            spawn("gipsec-worker", move || worker::serve(&queue))
         })
     }
 

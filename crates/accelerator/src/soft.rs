@@ -1,9 +1,13 @@
 //! The software accelerator: the engine, in the caller's own threads.
 
-use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, PacketError, Reading, Sa, SaError, Verdict};
+use arrayvec::ArrayVec;
+use gipsec_engine::{
+    self as engine, Buffers, BundleEntry, Change, Direction, Events, MAX_BATCH, PacketError, Reading, Sa, SaError,
+    Verdict,
+};
 
 use crate::{
-    Accelerator, Association, Capabilities, CipherAlgorithms, CombinedAlgorithms, Features, IntegrityAlgorithms,
+    Accelerator, Association, Call, Capabilities, CipherAlgorithms, CombinedAlgorithms, Features, IntegrityAlgorithms,
     queue::CLASSES,
 };
 
@@ -25,11 +29,27 @@ impl Accelerator for Soft {
     fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, SaError> {
         Ok(Box::new(Sa::new(entries)?))
     }
+
+    fn process_together(&self, calls: &mut [Call<'_, '_>]) {
+        let mut software: ArrayVec<engine::Call<'_, '_>, MAX_BATCH> = ArrayVec::new();
+        for Call { association, packets, verdicts, events } in calls {
+            match association.software() {
+                Some(sa) if !software.is_full() => software.push(engine::Call { sa, packets, verdicts, events }),
+                // Not reached: the SAs are this accelerator's, and no call is without a packet.
+                _ => **events = association.process(packets, verdicts),
+            }
+        }
+        engine::process_together(&mut software);
+    }
 }
 
 impl Association for Sa {
     fn direction(&self) -> Direction {
         self.direction()
+    }
+
+    fn software(&self) -> Option<&Sa> {
+        Some(self)
     }
 
     fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {

@@ -6,6 +6,7 @@ mod esp;
 
 use std::ops::Range;
 
+use arrayvec::ArrayVec;
 use gipsec_wire::{self as wire, Malformed, ip::Header, protocol, udp, wesp::Wrapping};
 
 use crate::{
@@ -19,8 +20,10 @@ use crate::{
     outbound::wrapping,
     replay::Replay,
     route::{Route, Routing},
-    transform::Transform,
+    transform::{Forged, Opens, Transform},
 };
+
+pub(crate) use esp::Admitted;
 
 /// An SA that decapsulates. Any number of threads may use it at once; of several copies of a packet one is accepted.
 pub struct Inbound {
@@ -53,6 +56,14 @@ struct Located {
     ipsec: Range<usize>,
     /// The next header that a WESP header says there is.
     claimed: Option<u8>,
+}
+
+/// What came of a call's packets before the transform, with their places in what all calls share.
+pub(crate) struct Received {
+    route: Route,
+    tally: Tally,
+    admitted: Range<usize>,
+    opens: Range<usize>,
 }
 
 /// What a batch has come to so far.
@@ -136,13 +147,60 @@ impl Inbound {
     /// Decapsulates `packets` in order; `verdicts`, as many, say what became of each. Returns what is worth telling.
     pub fn decapsulate(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
         let route = self.route.load();
-        let mut tally = Tally { accepted: 0, payload_bytes: 0, left: self.limits.left(&self.progress.counters) };
+        let mut tally = self.tally();
         for (packets, verdicts) in packets.chunks_mut(MAX_BATCH).zip(verdicts.chunks_mut(MAX_BATCH)) {
             match self.attributes.protocol {
                 Protocol::Esp => self.open_esp(&route, packets, verdicts, &mut tally),
                 Protocol::Ah => self.open_ah(&route, packets, verdicts, &mut tally),
             }
         }
+        self.count(&tally)
+    }
+
+    /// Whether its packets are ESP.
+    pub(crate) fn is_esp(&self) -> bool {
+        self.attributes.protocol == Protocol::Esp
+    }
+
+    /// What opens its packets.
+    pub(crate) fn transform(&self) -> &Transform {
+        &self.transform
+    }
+
+    /// Does everything with at most [`MAX_BATCH`] packets of ESP that comes before the transform. `admitted` and `opens` have room for all.
+    pub(crate) fn receive<'b>(
+        &self,
+        packets: &'b mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        admitted: &mut ArrayVec<Admitted, MAX_BATCH>,
+        opens: &mut Opens<'b>,
+    ) -> Received {
+        let route = self.route.load();
+        let tally = self.tally();
+        let (first_admitted, first_open) = (admitted.len(), opens.len());
+        self.admit_all(&route, packets, verdicts, &tally, admitted, opens);
+        Received { route, tally, admitted: first_admitted..admitted.len(), opens: first_open..opens.len() }
+    }
+
+    /// Ends packets that were received and went through the transform, and counts them.
+    pub(crate) fn deliver(
+        &self,
+        received: Received,
+        packets: &mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        admitted: &[Admitted],
+        results: &[Result<(), Forged>],
+    ) -> Events {
+        let Received { route, mut tally, admitted: which, opens } = received;
+        self.deliver_all(&route, packets, verdicts, &mut tally, &admitted[which], &results[opens]);
+        self.count(&tally)
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { accepted: 0, payload_bytes: 0, left: self.limits.left(&self.progress.counters) }
+    }
+
+    fn count(&self, tally: &Tally) -> Events {
         let (packets, bytes) = self.progress.counters.add(tally.accepted, tally.payload_bytes);
         self.limits.after(packets, bytes, self.progress.replay.top())
     }

@@ -25,6 +25,7 @@ mod sa;
 mod scratch;
 mod sequence;
 mod stage;
+mod together;
 mod transform;
 mod tunnel;
 
@@ -44,3 +45,4 @@ pub use parameters::{
 pub use replay::{DEFAULT_WINDOW, MAX_WINDOW, MIN_WINDOW};
 pub use route::Change;
 pub use sa::{BundleEntry, MAX_ENTRIES, Reading, Sa};
+pub use together::{Call, process_together};

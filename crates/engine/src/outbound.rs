@@ -165,6 +165,11 @@ impl Outbound {
         events
     }
 
+    /// Whether its packets are ESP.
+    pub(crate) fn is_esp(&self) -> bool {
+        self.attributes.protocol == Protocol::Esp
+    }
+
     /// What seals its packets.
     pub(crate) fn transform(&self) -> &Transform {
         &self.transform

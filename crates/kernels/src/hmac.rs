@@ -102,6 +102,15 @@ macro_rules! hmac_key {
             }
         }
 
+        impl $name {
+            /// As `compute`, of messages with keys of their own.
+            pub fn compute_together(messages: &[(&Self, Message<'_>)], tags: &mut [[u8; $tag]]) {
+                for ((key, message), tag) in messages.iter().zip(tags) {
+                    key.compute(core::slice::from_ref(message), core::slice::from_mut(tag));
+                }
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.debug_struct(stringify!($name)).finish_non_exhaustive()

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A packet that deserves a look at its ICV.
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     /// Its place in the batch.
     index: usize,
     located: Located,

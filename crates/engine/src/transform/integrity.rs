@@ -104,6 +104,33 @@ impl IntegrityKey {
         }
     }
 
+    /// Writes the full tags of messages with keys of any algorithm to `tags`, as many.
+    pub(super) fn compute_together(messages: &[(&Self, abreast::Message<'_>)], tags: &mut [Tag]) {
+        together(
+            messages,
+            tags,
+            |key| match key {
+                Self::Sha1(key) => Some(&key.abreast),
+                _ => None,
+            },
+            abreast::Sha1Key::compute_together,
+        );
+        together(
+            messages,
+            tags,
+            |key| match key {
+                Self::Sha256(key) => Some(&key.abreast),
+                _ => None,
+            },
+            abreast::Sha256Key::compute_together,
+        );
+        for ((key, message), tag) in messages.iter().zip(tags) {
+            if !matches!(key, Self::Sha1(_) | Self::Sha256(_)) {
+                *tag = key.compute(&[message.head, message.tail]);
+            }
+        }
+    }
+
     /// The full tag over `parts` in order, in its first bytes.
     pub(super) fn compute(&self, parts: &[&[u8]]) -> Tag {
         match self {
@@ -116,6 +143,24 @@ impl IntegrityKey {
             Self::Cmac(key) => mac(key.as_ref(), parts),
             Self::Xcbc(key) => key.compute(parts),
         }
+    }
+}
+
+/// Has `compute` make the tags of those messages whose key `select` finds.
+fn together<'k, K: 'k, const N: usize>(
+    messages: &[(&'k IntegrityKey, abreast::Message<'_>)],
+    tags: &mut [Tag],
+    select: impl Fn(&'k IntegrityKey) -> Option<&'k K>,
+    compute: impl FnOnce(&[(&'k K, abreast::Message<'_>)], &mut [[u8; N]]),
+) {
+    let mut selected: ArrayVec<(&K, abreast::Message<'_>), MAX_BATCH> = ArrayVec::new();
+    selected.extend(messages.iter().filter_map(|(key, message)| Some((select(key)?, *message))));
+    let mut full: ArrayVec<[u8; N], MAX_BATCH> = ArrayVec::new();
+    full.extend(selected.iter().map(|_| [0; N]));
+    compute(&selected, &mut full);
+    let theirs = messages.iter().zip(tags).filter(|((key, _), _)| select(key).is_some());
+    for ((_, tag), full) in theirs.zip(&full) {
+        tag[..N].copy_from_slice(full);
     }
 }
 

@@ -12,6 +12,7 @@ mod gcm;
 mod integrity;
 #[cfg(test)]
 mod published;
+mod together;
 #[cfg(test)]
 mod vectors;
 
@@ -29,6 +30,7 @@ use cipher::{Body, CipherKey};
 use gcm::SaltedKey;
 use integrity::{IntegrityKey, Tags};
 pub(crate) use integrity::{NO_TAG, Tag};
+pub(crate) use together::{open_together, seal_together};
 
 /// The ICV does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,7 +302,7 @@ impl Transform {
         let mut messages: ArrayVec<Message<'_>, MAX_BATCH> = ArrayVec::new();
         messages.extend(packets.zip(&highs).map(|((packet, high), bytes)| Message {
             head: &packet[..packet.len() - self.icv_len],
-            tail: &bytes[..if high.is_some() { 4 } else { 0 }],
+            tail: &bytes[..high_len(high)],
         }));
         integrity.compute_all(&messages, tags);
     }
@@ -380,6 +382,10 @@ fn implicit_iv(front: &[u8], high: Option<u32>) -> [u8; 8] {
 /// The high half of the sequence number, which the ICV covers under ESN although it is not sent.
 fn high_bytes(high: Option<u32>) -> [u8; 4] {
     high.unwrap_or(0).to_be_bytes()
+}
+
+fn high_len(high: Option<u32>) -> usize {
+    if high.is_some() { 4 } else { 0 }
 }
 
 /// Puts the payload in front of the trailer, for algorithms that work in place.
