@@ -1,0 +1,118 @@
+//! Calls that are processed together do what they would do one after the other, whatever SAs they are for.
+
+mod cases;
+
+use cases::*;
+use gipsec_engine::*;
+use proptest::prelude::*;
+
+/// Both SAs of a case.
+fn pair(case: &Case) -> (Sa, Sa) {
+    let [outbound, inbound] = [
+        Rules::Outbound(OutboundRules { ecn: true, ..OutboundRules::default() }),
+        Rules::Inbound(InboundRules {
+            propagate_ecn: case.tunnel.is_some(),
+            replay_window: case.window,
+            ..InboundRules::default()
+        }),
+    ]
+    .map(|rules| {
+        let (attributes, keys) = case.attributes(rules);
+        Sa::new(vec![BundleEntry { parameters: attributes.into(), keys }]).unwrap()
+    });
+    (outbound, inbound)
+}
+
+/// Has each packet processed with the SA of that index, in calls of consecutive packets with the same SA, and says what
+/// came of it.
+fn process(sas: &[Sa], packets: &[(usize, Vec<u8>)], room: usize, together: bool) -> Vec<Result<Vec<u8>, PacketError>> {
+    let mut outputs = vec![vec![0; room]; packets.len()];
+    let mut verdicts = vec![Err(PacketError::Crypto); packets.len()];
+    let mut events = vec![Events::default(); packets.len()];
+    let mut buffers: Vec<Buffers<'_>> = packets
+        .iter()
+        .zip(&mut outputs)
+        .map(|((_, packet), output)| Buffers::Apart { input: packet, output })
+        .collect();
+    let mut calls = Vec::new();
+    let (mut rest, mut left) = (&mut buffers[..], &mut verdicts[..]);
+    for (same, events) in packets.chunk_by(|a, b| a.0 == b.0).zip(&mut events) {
+        let (packets, others) = rest.split_at_mut(same.len());
+        let (verdicts, later) = left.split_at_mut(same.len());
+        calls.push(Call { sa: &sas[same[0].0], packets, verdicts, events });
+        (rest, left) = (others, later);
+    }
+    if together {
+        process_together(&mut calls);
+    } else {
+        for call in &mut calls {
+            *call.events = call.sa.process(call.packets, call.verdicts);
+        }
+    }
+    drop(calls);
+    drop(buffers);
+    outputs
+        .into_iter()
+        .zip(verdicts)
+        .map(|(mut output, verdict)| {
+            if verdict.is_err() {
+                assert!(output.iter().all(|byte| *byte == 0), "a refused packet left bytes behind");
+            }
+            output.truncate(verdict?);
+            Ok(output)
+        })
+        .collect()
+}
+
+fn statistics(sas: &[Sa]) -> Vec<(Statistics, Drops)> {
+    sas.iter().flat_map(Sa::read).map(|reading| (reading.statistics, reading.drops)).collect()
+}
+
+proptest! {
+    #![proptest_config(config(600))]
+
+    #[test]
+    fn calls_are_processed_together_as_one_by_one(
+        cases in proptest::collection::vec(cases(0usize..1500), 1..7),
+        order in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..10, any::<prop::sample::Index>()), 1..80),
+    ) {
+        let (outbound, inbound): (Vec<Sa>, Vec<Sa>) = cases.iter().map(pair).unzip();
+        let again: Vec<Sa> = cases.iter().map(|case| pair(case).1).collect();
+        // Some are no packets.
+        let packets: Vec<(usize, Vec<u8>)> = order
+            .iter()
+            .map(|(which, kind, _)| {
+                let which = which.index(cases.len());
+                (which, if *kind == 0 { vec![0x30; 40] } else { cases[which].packet.clone() })
+            })
+            .collect();
+        let room = cases.iter().map(|case| case.packet.len()).max().unwrap_or(0) + 400;
+        let sealed = process(&outbound, &packets, room, true);
+        // Some are changed on the way, some come twice.
+        let mut received: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (((which, packet), (_, kind, at)), sealed) in packets.iter().zip(&order).zip(&sealed) {
+            match sealed {
+                Ok(sealed) => {
+                    let mut sealed = sealed.clone();
+                    if *kind == 1 {
+                        let at = at.index(sealed.len());
+                        sealed[at] ^= 0x10;
+                    }
+                    received.push((*which, sealed.clone()));
+                    if *kind == 2 {
+                        received.push((*which, sealed));
+                    }
+                }
+                Err(_) => prop_assert!(*kind == 0 || packet.len() > 60_000),
+            }
+        }
+        let opened = process(&inbound, &received, room, true);
+        prop_assert_eq!(&opened, &process(&again, &received, room, false));
+        prop_assert_eq!(statistics(&inbound), statistics(&again));
+        let intact = order.iter().zip(&sealed).filter(|((_, kind, _), sealed)| *kind > 2 && sealed.is_ok()).count();
+        let authentic = cases.iter().all(|case| case.transform.is_authentic());
+        prop_assert!(!authentic || opened.iter().filter(|opened| opened.is_ok()).count() >= intact);
+        let processed: u64 = statistics(&outbound).iter().map(|(statistics, _)| statistics.packets_processed).sum();
+        prop_assert_eq!(processed, sealed.iter().filter(|sealed| sealed.is_ok()).count() as u64);
+    }
+}
