@@ -5,9 +5,10 @@
 //!
 //! Hashing a packet is serial: each block depends on the one before. On
 //! processors with AVX-512 sixteen packets are hashed side by side, one in each
-//! 32-bit lane of a vector; fewer packets, and all packets on other processors,
-//! go in up to four interleaved streams through the SHA instructions. When a
-//! packet ends, the next one takes its lane. The portable backend, which
+//! 32-bit lane of a vector, and thirty-two in two vectors if all packets have as
+//! many blocks; fewer packets, and all packets on other processors, go in up to
+//! four interleaved streams through the SHA instructions. When a packet ends, the
+//! next one takes its lane. The portable backend, which
 //! processors without SHA instructions use too, is composed of the `hmac`,
 //! `sha1` and `sha2` crates. All of them produce identical bytes.
 //!

@@ -50,6 +50,30 @@ fn every_length() {
 }
 
 #[test]
+fn messages_with_as_many_blocks() {
+    let mut generator = Generator::new(48);
+    let key = generator.bytes(32);
+    let data = generator.bytes(8000);
+    for backend in available() {
+        for whole in [0, 1, 2, 22] {
+            for count in (0..=70).chain([96, 97, 128]) {
+                // Of a group, all have one closing block, or all have two, or some have one.
+                for (shortest, longest, tail_len) in [(0, 55, 0), (56, 63, 0), (0, 51, 4), (52, 63, 4), (40, 63, 4)] {
+                    let messages: Vec<_> = (0..count)
+                        .map(|_| {
+                            let len = 64 * whole + shortest + generator.below(longest - shortest + 1);
+                            let (start, tail) = (generator.below(4000), generator.below(4000));
+                            Message { head: &data[start..start + len], tail: &data[tail..tail + tail_len] }
+                        })
+                        .collect();
+                    check(&key, backend, &messages);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn every_key_length() {
     let mut generator = Generator::new(42);
     let data = generator.bytes(100);
@@ -124,15 +148,16 @@ fn guarded_pages() {
         let bytes = page.bytes();
         bytes.copy_from_slice(&data[..bytes.len()]);
     }
+    let mut tails = GuardedPages::new();
     for backend in available() {
         for len in (0..=300).chain([1420, 4096]) {
             for at_end in [true, false] {
+                let tail_len = 4 * (len % 2);
+                let tail = if at_end { tails.end(tail_len) } else { tails.start(tail_len) };
+                tail.copy_from_slice(&data[..tail_len]);
                 let messages: Vec<_> = pages
                     .iter_mut()
-                    .map(|pages| Message {
-                        head: if at_end { pages.end(len) } else { pages.start(len) },
-                        tail: &data[..4 * (len % 2)],
-                    })
+                    .map(|pages| Message { head: if at_end { pages.end(len) } else { pages.start(len) }, tail })
                     .collect();
                 for count in [1, 2, 3, 4, 5, 7, 20] {
                     check(&key, backend, &messages[..count]);

@@ -1,5 +1,6 @@
 //! The x86-64 backends: key storage and dispatch.
 
+mod abreast;
 mod avx512;
 mod lanes;
 mod sha_ni;
@@ -7,6 +8,7 @@ mod transpose;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use self::abreast::{MOST, Shape};
 use self::lanes::{BLOCK, Hash, Narrow, Wide, compute, hash_pad};
 use super::Message;
 use super::portable::shorten;
@@ -36,7 +38,7 @@ impl Avx512 {
 
 /// The states after the inner and the outer pad.
 #[derive(Zeroize, ZeroizeOnDrop)]
-struct Pads<const WORDS: usize> {
+pub(in crate::hmac) struct Pads<const WORDS: usize> {
     inner: [u32; WORDS],
     outer: [u32; WORDS],
 }
@@ -84,6 +86,16 @@ impl<H: Hash<WORDS>, const WORDS: usize> VectorKey<H, WORDS> {
     pub(super) fn compute<T: AsMut<[u8]>>(&self, messages: &[Message<'_>], tags: &mut [T]) {
         match self.instructions {
             Instructions::Lanes(streams, lanes) if messages.len() >= H::FEWEST_LANES => {
+                let (mut messages, mut tags) = (messages, tags);
+                if let Some(shape) = Shape::common(messages) {
+                    while messages.len() >= H::FEWEST_LANES {
+                        let count = messages.len().min(MOST);
+                        let (now, later) = messages.split_at(count);
+                        let (tags_now, tags_later) = tags.split_at_mut(count);
+                        H::abreast(lanes, &self.pads, now, tags_now, shape);
+                        (messages, tags) = (later, tags_later);
+                    }
+                }
                 compute::<H, _, T, WORDS, { avx512::LANES }>(Wide(streams, lanes), &self.pads, messages, tags);
             }
             Instructions::Lanes(streams, _) | Instructions::Streams(streams) => {

@@ -1,5 +1,6 @@
 //! Which message runs in which lane, and what is hashed of it.
 
+use super::abreast::Shape;
 use super::avx512::LANES;
 use super::sha_ni::MAX_STREAMS;
 use super::{Avx512, Pads, ShaNi};
@@ -44,6 +45,15 @@ pub(in crate::hmac) trait Hash<const WORDS: usize> {
         states: &mut States<WORDS>,
         inputs: &[&[u8]; STREAMS],
         blocks: usize,
+    );
+
+    /// Computes the tags of messages of that shape, at most [`super::abreast::MOST`].
+    fn abreast<T: AsMut<[u8]>>(
+        token: Avx512,
+        pads: &Pads<WORDS>,
+        messages: &[Message<'_>],
+        tags: &mut [T],
+        shape: Shape,
     );
 
     /// Hashes in all lanes, with AVX-512.
@@ -124,9 +134,10 @@ struct Lane<'m> {
     closing_end: usize,
 }
 
-/// Whether what the head leaves, the tail, and the padding (at least 9 bytes) fit in the closing blocks. Where they do not,
-/// head and tail fill at least one more block together.
-fn fits_closing_blocks(message: &Message<'_>) -> bool {
+/// Whether what the head leaves, the tail, and the padding (at least 9 bytes) fit
+/// in the closing blocks. Where they do not, head and tail fill at least one more
+/// block together.
+pub(super) fn fits_closing_blocks(message: &Message<'_>) -> bool {
     message.head.len() % BLOCK + message.tail.len() + 9 <= 2 * BLOCK
 }
 

@@ -8,9 +8,11 @@ use core::arch::x86_64::{
     _mm_storeu_si128, _mm_xor_si128,
 };
 
+use super::abreast::{self, Shape};
 use super::avx512::{self, LANES};
 use super::lanes::{Hash, States};
-use super::{Avx512, Sha1, Sha256, ShaNi};
+use super::{Avx512, Pads, Sha1, Sha256, ShaNi};
+use crate::hmac::Message;
 
 /// The most streams that [`Hash::streams`] is instantiated for.
 pub(super) const MAX_STREAMS: usize = 4;
@@ -41,6 +43,18 @@ impl Hash<5> for Sha1 {
     }
 
     #[inline]
+    fn abreast<T: AsMut<[u8]>>(_: Avx512, pads: &Pads<5>, messages: &[Message<'_>], tags: &mut [T], shape: Shape) {
+        // SAFETY: the token proves that the processor has the instructions.
+        unsafe {
+            if messages.len() > LANES {
+                abreast::sha1::<T, 2>(pads, messages, tags, shape);
+            } else {
+                abreast::sha1::<T, 1>(pads, messages, tags, shape);
+            }
+        }
+    }
+
+    #[inline]
     fn lanes(_: Avx512, states: &mut States<5>, inputs: &[&[u8]; LANES], blocks: usize) {
         // SAFETY: the token proves that the processor has the instructions.
         unsafe { avx512::sha1(states, inputs, blocks) }
@@ -58,6 +72,18 @@ impl Hash<8> for Sha256 {
     fn streams<const STREAMS: usize>(_: ShaNi, states: &mut States<8>, inputs: &[&[u8]; STREAMS], blocks: usize) {
         // SAFETY: the token proves that the processor has the instructions.
         unsafe { sha256_streams(states, inputs, blocks) }
+    }
+
+    #[inline]
+    fn abreast<T: AsMut<[u8]>>(_: Avx512, pads: &Pads<8>, messages: &[Message<'_>], tags: &mut [T], shape: Shape) {
+        // SAFETY: the token proves that the processor has the instructions.
+        unsafe {
+            if messages.len() > LANES {
+                abreast::sha256::<T, 2>(pads, messages, tags, shape);
+            } else {
+                abreast::sha256::<T, 1>(pads, messages, tags, shape);
+            }
+        }
     }
 
     #[inline]

@@ -16,13 +16,26 @@ use super::avx512::LANES;
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn load_words(inputs: &[*const u8; LANES], offset: usize) -> [__m512i; LANES] {
-    let (high, low) = (0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-    let swap = _mm512_set_epi64(high, low, high, low, high, low, high, low);
     let mut rows = [_mm512_setzero_si512(); LANES];
     for (row, input) in rows.iter_mut().zip(inputs) {
         // SAFETY: readable by contract; the load is unaligned.
-        *row = _mm512_shuffle_epi8(unsafe { _mm512_loadu_si512(input.add(offset).cast()) }, swap);
+        *row = swap_words(unsafe { _mm512_loadu_si512(input.add(offset).cast()) });
     }
+    transpose(&rows)
+}
+
+/// Reverses the bytes of each word.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn swap_words(vector: __m512i) -> __m512i {
+    let (high, low) = (0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+    _mm512_shuffle_epi8(vector, _mm512_set_epi64(high, low, high, low, high, low, high, low))
+}
+
+/// Makes entry `i` of the result of word `i` of each row.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn transpose(rows: &[__m512i; LANES]) -> [__m512i; LANES] {
     // Within 128-bit parts, 4 x 4 words of four adjacent lanes at a time.
     let mut quads = [_mm512_setzero_si512(); LANES];
     for first in [0, 4, 8, 12] {
