@@ -60,7 +60,7 @@ const PADDING: [u8; 255] = {
     bytes
 };
 const PADDING_START: [u8; 16] = *PADDING.first_chunk().unwrap();
-const SHORT_PADDING: [u8; 8] = *PADDING.first_chunk().unwrap();
+const SHORT_PADDING: u64 = u64::from_le_bytes(*PADDING.first_chunk().unwrap());
 
 /// Writes padding, pad length and next header into the first `len` bytes of `room`, 2 to 257; what follows them may be
 /// overwritten, too.
@@ -94,21 +94,40 @@ impl Trailer {
         let (body, tail) = plaintext.split_last_chunk::<TRAILER>().ok_or(BadPadding)?;
         let pad_len = usize::from(tail[0]);
         let payload_len = body.len().checked_sub(pad_len).ok_or(BadPadding)?;
-        // Usually the padding is short, and the end of a longer body can be looked at in one word.
-        let is_padding = match body.last_chunk() {
-            Some(end) if pad_len <= 8 => {
-                // Half of the bits that are not padding; shifted twice, because all 64 may be.
-                let half = 4 * (8 - u32::from(tail[0]));
-                let expected = u64::from_le_bytes(SHORT_PADDING) << half << half;
-                (u64::from_le_bytes(*end) ^ expected) >> half >> half == 0
-            }
-            _ => body[payload_len..] == PADDING[..pad_len],
-        };
-        if !is_padding {
+        if !ends_in_padding(body, tail[0]) {
             return Err(BadPadding);
         }
         Ok(Self { next_header: tail[1], payload_len })
     }
+}
+
+/// Whether `body`, which is that long, ends in `pad_len` bytes of padding. Usually it has at most 16, and its end can be
+/// looked at in one or two words.
+#[inline(always)]
+fn ends_in_padding(body: &[u8], pad_len: u8) -> bool {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    // The last 8 bytes before `padded` more ones.
+    let word = |padded: usize| body.len().checked_sub(padded).and_then(|end| body[..end].last_chunk());
+    match (pad_len, word(0), word(8)) {
+        (0..=8, Some(end), _) => is_short_padding(*end, pad_len),
+        (9..=16, Some(end), Some(before)) => {
+            // They count on from where those before them end.
+            u64::from_le_bytes(*end) == SHORT_PADDING + ONES * u64::from(pad_len - 8)
+                && is_short_padding(*before, pad_len - 8)
+        }
+        _ => {
+            let pad_len = usize::from(pad_len);
+            body[body.len() - pad_len..] == PADDING[..pad_len]
+        }
+    }
+}
+
+/// Whether the last `pad_len` of 8 bytes are padding.
+#[inline(always)]
+fn is_short_padding(end: [u8; 8], pad_len: u8) -> bool {
+    // Half of the bits that are not padding; shifted twice, because all 64 may be.
+    let half = 4 * (8 - u32::from(pad_len));
+    (u64::from_le_bytes(end) ^ (SHORT_PADDING << half << half)) >> half >> half == 0
 }
 
 /// The padding of a decrypted payload is not 1, 2, 3, ..., or longer than the payload.
