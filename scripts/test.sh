@@ -30,7 +30,7 @@ need 'command -v cc' gcc "compiles the C tests and links the shared library"
 need 'command -v cmake' cmake "builds the C side of the library"
 need 'command -v make' make "does the work for cmake"
 need 'command -v pkg-config' pkg-config "finds an installed libgipsec"
-need 'command -v valgrind' valgrind "looks for invalid memory accesses and leaks"
+need 'command -v valgrind' valgrind "looks for invalid memory accesses and leaks, and counts instructions"
 need 'command -v tshark' tshark "decrypts what the library encrypts, as an independent witness"
 need 'command -v ip' iproute2 "gives the Linux kernel that is a peer its SAs"
 need 'echo "#include <pcap/pcap.h>" | cc -E -' libpcap-dev "reads and writes captures in the example"
@@ -53,6 +53,7 @@ step "Building the C library and its tests"
 cmake -S . -B "$build/release" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON >"$log.cmake" 2>&1 &&
     cmake --build "$build/release" -j2 >>"$log.cmake" 2>&1 || { tail -40 "$log.cmake" >&2; fail "the C build"; }
 run "C and C++: ctest, with valgrind" ctest --test-dir "$build/release" --output-on-failure -j2
+run "Speed: instructions a packet takes, under valgrind" scripts/instructions.sh "$build/release"
 
 step "Building the C tests with AddressSanitizer and UndefinedBehaviorSanitizer"
 cmake -S . -B "$build/sanitize" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON -DGIPSEC_SANITIZE=address,undefined \
