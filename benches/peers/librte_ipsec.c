@@ -1,10 +1,14 @@
 /*
- * DPDK's librte_ipsec over a cryptodev, processing whole ESP tunnel packets, IPv4 in IPv4, as gipsec.c does.
- * Usage: librte_ipsec EAL-OPTIONS -- TRANSFORM NAME, with the transforms of gipsec.c; NAME is printed.
+ * DPDK's librte_ipsec over a cryptodev, processing whole ESP tunnel packets, IPv4 in IPv4, as ../gipsec/packets.c does.
+ * Usage: librte_ipsec EAL-OPTIONS -- TRANSFORM NAME [sse|avx|avx2|avx512]; NAME is printed.
  */
+#define _GNU_SOURCE
 #define ALLOW_EXPERIMENTAL_API
+#include <dlfcn.h>
 #include <netinet/in.h>
 #include <string.h>
+
+#include <intel-ipsec-mb.h>
 
 #include <rte_cryptodev.h>
 #include <rte_eal.h>
@@ -13,7 +17,7 @@
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
 
-#include "measure.h"
+#include "../measure.h"
 
 #define DEVICE 0
 #define IV_OFFSET (sizeof(struct rte_crypto_op) + sizeof(struct rte_crypto_sym_op))
@@ -23,7 +27,9 @@ static struct rte_ipsec_session outbound, inbound;
 static struct rte_mbuf *packets[BATCH];
 static struct rte_crypto_op *operations[BATCH];
 static struct rte_ipv4_hdr inner, outer;
-static int batch = BATCH, length;
+static uint8_t saved[BATCH][9216];
+static int per_call, length, saved_length;
+static const char *architecture = "auto";
 
 static void must(int condition, const char *what)
 {
@@ -31,6 +37,32 @@ static void must(int condition, const char *what)
         fprintf(stderr, "librte_ipsec: %s\n", what);
         exit(1);
     }
+}
+
+/*
+ * Stands before intel-ipsec-mb's own function, which the driver calls and which has no setting (nor does EAL's
+ * --force-max-simd-bitwidth change what it chooses).
+ */
+void init_mb_mgr_auto(IMB_MGR *manager, IMB_ARCH *chosen)
+{
+    if (strcmp(architecture, "sse") == 0)
+        init_mb_mgr_sse(manager);
+    else if (strcmp(architecture, "avx") == 0)
+        init_mb_mgr_avx(manager);
+    else if (strcmp(architecture, "avx2") == 0)
+        init_mb_mgr_avx2(manager);
+    else if (strcmp(architecture, "avx512") == 0)
+        init_mb_mgr_avx512(manager);
+    else {
+        void (*theirs)(IMB_MGR *, IMB_ARCH *);
+        *(void **)&theirs = dlsym(RTLD_NEXT, "init_mb_mgr_auto");
+        must(theirs != NULL, "no init_mb_mgr_auto");
+        theirs(manager, chosen);
+        return;
+    }
+    must(imb_get_errno(manager) == 0, "this processor lacks that architecture");
+    if (chosen != NULL)
+        *chosen = (IMB_ARCH)manager->used_arch;
 }
 
 /* The transform chain of one direction; `second` is linked behind `first` where there are two. */
@@ -101,10 +133,9 @@ static void make_session(const char *transform, int decrypt, struct rte_ipsec_se
 }
 
 /* Prepare, enqueue, dequeue, group, finish: what an application does. */
-static void process(struct rte_ipsec_session *session)
+static void process(struct rte_ipsec_session *session, struct rte_mbuf **burst, uint16_t count)
 {
-    const uint16_t count = (uint16_t)batch;
-    must(rte_ipsec_pkt_crypto_prepare(session, packets, operations, count) == count, "prepare");
+    must(rte_ipsec_pkt_crypto_prepare(session, burst, operations, count) == count, "prepare");
     uint16_t sent = 0, received = 0;
     struct rte_crypto_op *done[BATCH];
     while (sent < count)
@@ -119,34 +150,68 @@ static void process(struct rte_ipsec_session *session)
         must(rte_ipsec_pkt_process(groups[i].id.ptr, groups[i].m, groups[i].cnt) == groups[i].cnt, "process");
 }
 
-static void encap(void)
+static void process_all(struct rte_ipsec_session *session)
 {
-    for (int i = 0; i < batch; i++) {
-        struct rte_mbuf *packet = packets[i];
-        packet->data_off = RTE_PKTMBUF_HEADROOM;
-        packet->data_len = (uint16_t)length;
-        packet->pkt_len = (uint32_t)length;
-        packet->ol_flags = 0;
-        packet->tx_offload = 0;
-        packet->l3_len = sizeof inner;
-        packet->packet_type = RTE_PTYPE_L3_IPV4;
-        *rte_pktmbuf_mtod(packet, struct rte_ipv4_hdr *) = inner;
-    }
-    process(&outbound);
+    for (int i = 0; i < BATCH; i += per_call)
+        process(session, packets + i, (uint16_t)per_call);
 }
 
-static void encap_and_decap(void)
+/* As a driver leaves a packet it received. What is in it does not change the time, so that its header is enough. */
+static void receive(struct rte_mbuf *packet, int size, const void *content, size_t content_length)
 {
-    encap();
-    for (int i = 0; i < batch; i++)
-        packets[i]->l3_len = sizeof outer;
-    process(&inbound);
+    packet->data_off = RTE_PKTMBUF_HEADROOM;
+    packet->data_len = (uint16_t)size;
+    packet->pkt_len = (uint32_t)size;
+    packet->ol_flags = 0;
+    packet->tx_offload = 0;
+    packet->l3_len = sizeof inner;
+    packet->packet_type = RTE_PTYPE_L3_IPV4;
+    memcpy(rte_pktmbuf_mtod(packet, void *), content, content_length);
+}
+
+static void prepare_encap(void)
+{
+    for (int i = 0; i < BATCH; i++)
+        receive(packets[i], length, &inner, sizeof inner);
+}
+
+static void work_encap(void)
+{
+    process_all(&outbound);
+}
+
+/* Decapsulation is in place: without all of its bytes no packet could be decapsulated twice. */
+static void prepare_decap(void)
+{
+    for (int i = 0; i < BATCH; i++)
+        receive(packets[i], saved_length, saved[i], (size_t)saved_length);
+}
+
+static void work_decap(void)
+{
+    process_all(&inbound);
+}
+
+static void save(void)
+{
+    saved_length = packets[0]->data_len;
+    must(saved_length <= (int)sizeof saved[0], "a sealed packet is longer than expected");
+    for (int i = 0; i < BATCH; i++)
+        memcpy(saved[i], rte_pktmbuf_mtod(packets[i], void *), (size_t)saved_length);
 }
 
 int main(int argc, char **argv)
 {
+    const int last = argc - 1;
+    int separator = 1;
+    while (separator < argc && strcmp(argv[separator], "--") != 0)
+        separator++;
+    must(last - separator == 2 || last - separator == 3,
+         "usage: librte_ipsec EAL-OPTIONS -- TRANSFORM NAME [sse|avx|avx2|avx512]");
+    if (last - separator == 3)
+        architecture = argv[last]; /* EAL makes the device */
     const int used = rte_eal_init(argc, argv);
-    must(used >= 0 && argc - used == 3, "usage: librte_ipsec EAL-OPTIONS -- TRANSFORM NAME");
+    must(used >= 0, "EAL does not start");
     const char *transform = argv[used + 1], *name = argv[used + 2];
     packets_pool = rte_pktmbuf_pool_create("packets", 256, 0, 0, 10240, 0);
     operations_pool = rte_crypto_op_pool_create("operations", RTE_CRYPTO_OP_TYPE_SYMMETRIC, 256, 0, 64, 0);
@@ -170,13 +235,17 @@ int main(int argc, char **argv)
     must(rte_pktmbuf_alloc_bulk(packets_pool, packets, BATCH) == 0 &&
              rte_crypto_op_bulk_alloc(operations_pool, RTE_CRYPTO_OP_TYPE_SYMMETRIC, operations, BATCH) == BATCH,
          "packets");
-    for (int single = 0; single <= 1; single++) {
-        batch = single ? 1 : BATCH;
-        for (size_t s = 0; s < NUM_SIZES; s++) {
-            length = SIZES[s];
-            inner.total_length = htons((uint16_t)length);
-            measure(name, transform, "encap", batch, length, encap);
-            measure(name, transform, "encap+decap", batch, length, encap_and_decap);
+    for (size_t s = 0; s < NUM_SIZES; s++) {
+        length = SIZES[s];
+        inner.total_length = htons((uint16_t)length);
+        for (int i = 0; i < 2; i++) {
+            per_call = i == 0 ? BATCH : 1;
+            measure(name, transform, "encap", per_call, length, prepare_encap, work_encap);
+        }
+        save();
+        for (int i = 0; i < 2; i++) {
+            per_call = i == 0 ? BATCH : 1;
+            measure(name, transform, "decap", per_call, length, prepare_decap, work_decap);
         }
     }
     return 0;
