@@ -1,6 +1,7 @@
 /*
  * DPDK's librte_ipsec over a cryptodev, processing whole ESP tunnel packets, IPv4 in IPv4, as ../gipsec/packets.c does.
- * Usage: librte_ipsec EAL-OPTIONS -- TRANSFORM NAME [sse|avx|avx2|avx512]; NAME is printed.
+ * Usage: librte_ipsec EAL-OPTIONS -- TRANSFORM NAME auto|sse|avx|avx2|avx512 queue|cpu; NAME is printed. With cpu the
+ * device processes packets in one call (RTE_SECURITY_ACTION_TYPE_CPU_CRYPTO) instead of through its queues.
  */
 #define _GNU_SOURCE
 #define ALLOW_EXPERIMENTAL_API
@@ -29,7 +30,8 @@ static struct rte_crypto_op *operations[BATCH];
 static struct rte_ipv4_hdr inner, outer;
 static uint8_t saved[BATCH][9216];
 static int per_call, length, saved_length;
-static const char *architecture = "auto";
+static const char *architecture;
+static int synchronous;
 
 static void must(int condition, const char *what)
 {
@@ -126,7 +128,7 @@ static void make_session(const char *transform, int decrypt, struct rte_ipsec_se
     const int size = rte_ipsec_sa_size(&parameters);
     session->sa = rte_zmalloc(NULL, (size_t)size, 64);
     must(size > 0 && session->sa != NULL && rte_ipsec_sa_init(session->sa, &parameters, (uint32_t)size) >= 0, "SA");
-    session->type = RTE_SECURITY_ACTION_TYPE_NONE;
+    session->type = synchronous ? RTE_SECURITY_ACTION_TYPE_CPU_CRYPTO : RTE_SECURITY_ACTION_TYPE_NONE;
     session->crypto.ses = rte_cryptodev_sym_session_create(DEVICE, &first, sessions_pool);
     session->crypto.dev_id = DEVICE;
     must(session->crypto.ses != NULL && rte_ipsec_session_prepare(session) == 0, "session");
@@ -150,10 +152,16 @@ static void process(struct rte_ipsec_session *session, struct rte_mbuf **burst, 
         must(rte_ipsec_pkt_process(groups[i].id.ptr, groups[i].m, groups[i].cnt) == groups[i].cnt, "process");
 }
 
+static void process_synchronously(struct rte_ipsec_session *session, struct rte_mbuf **burst, uint16_t count)
+{
+    must(rte_ipsec_pkt_cpu_prepare(session, burst, count) == count, "prepare");
+    must(rte_ipsec_pkt_process(session, burst, count) == count, "process");
+}
+
 static void process_all(struct rte_ipsec_session *session)
 {
     for (int i = 0; i < BATCH; i += per_call)
-        process(session, packets + i, (uint16_t)per_call);
+        (synchronous ? process_synchronously : process)(session, packets + i, (uint16_t)per_call);
 }
 
 /* As a driver leaves a packet it received. What is in it does not change the time, so that its header is enough. */
@@ -202,14 +210,12 @@ static void save(void)
 
 int main(int argc, char **argv)
 {
-    const int last = argc - 1;
     int separator = 1;
     while (separator < argc && strcmp(argv[separator], "--") != 0)
         separator++;
-    must(last - separator == 2 || last - separator == 3,
-         "usage: librte_ipsec EAL-OPTIONS -- TRANSFORM NAME [sse|avx|avx2|avx512]");
-    if (last - separator == 3)
-        architecture = argv[last]; /* EAL makes the device */
+    must(argc - separator == 5, "usage: librte_ipsec EAL-OPTIONS -- TRANSFORM NAME auto|sse|avx|avx2|avx512 queue|cpu");
+    architecture = argv[separator + 3]; /* before EAL makes the device */
+    synchronous = strcmp(argv[separator + 4], "cpu") == 0;
     const int used = rte_eal_init(argc, argv);
     must(used >= 0, "EAL does not start");
     const char *transform = argv[used + 1], *name = argv[used + 2];
