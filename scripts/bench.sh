@@ -2,7 +2,7 @@
 # Measures libgipsec, DPDK's librte_ipsec, intel-ipsec-mb and OpenSSL in turns on this machine, and writes what comes out
 # into docs/performance.md, docs/performance.svg and README.md, between their marks.
 #
-#   scripts/bench.sh            ten rounds, about six minutes; nothing else should run
+#   scripts/bench.sh            ten rounds, about four minutes; nothing else should run
 #   scripts/bench.sh --quick    two rounds, to see that it works
 #
 # The raw numbers stay in build/bench/results.csv, in the format of benches/measure.h.

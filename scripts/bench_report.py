@@ -183,10 +183,11 @@ def main(results_path, machine_path):
     ]
     root = Path(__file__).resolve().parent.parent
     replace(root / "docs" / "performance.md", "\n\n".join(sections))
-    replace(root / "README.md", packets(results, FASTEST, BATCH, IN_README, name_best=False))
+    where = "\n".join(line for line in machine if line.startswith(("Processor:", "Peers:")))
+    replace(root / "README.md", f"{where}\n\n{packets(results, FASTEST, BATCH, IN_README, name_best=False)}")
     (root / "docs" / "performance.svg").write_text(plot(results, TRANSFORMS, DRIVERS, SESSIONS), encoding="utf-8")
-    for per_call in (BATCH, 1):
-        print(f"\n{per_call} packets in a call: libgipsec / fastest librte_ipsec, ns\n")
+    for per_call, title in ((BATCH, "Batches of 32"), (1, "One packet in a call")):
+        print(f"\n{title}: ratio in packets a second (libgipsec / fastest librte_ipsec, ns)\n")
         print(packets(results, FASTEST, per_call, results.sizes))
     print(f"\n{surroundings(results)}\n\ndocs/performance.md, docs/performance.svg and README.md: written anew")
 
