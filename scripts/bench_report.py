@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes what scripts/bench.sh measured into docs/performance.md, docs/performance.svg and README.md.
+"""Prints what scripts/bench.sh measured.
 
-Usage: bench_report.py RESULTS MACHINE
+Usage: bench_report.py RESULTS MACHINE [--write]
 
-Prose is left alone: only what is between the marks is replaced.
+With --write it also goes into docs/performance.md, docs/performance.svg and README.md. Prose is left alone: only what is
+between the marks is replaced.
 """
 
 import csv
@@ -34,6 +35,7 @@ CONFIGURATIONS = {
     f"{driver} {session}": label + suffix for driver, label in DRIVERS.items() for session, suffix in SESSIONS.items()
 }
 BATCH = 32
+CALLS = ((BATCH, "Batches of 32"), (1, "One packet in a call"))
 IN_README = (64, 512, 1420, 8192)
 FASTEST, MEDIAN = 0, 1
 
@@ -156,15 +158,14 @@ def replace(path, text):
     path.write_text(after, encoding="utf-8")
 
 
-def main(results_path, machine_path):
-    results = Results(results_path)
-    machine = Path(machine_path).read_text(encoding="utf-8").splitlines()
+def page(results, machine):
+    """All that docs/performance.md says of them."""
     ratio = "**ratio in packets a second** (libgipsec / peer, in ns a packet); above 1 libgipsec is faster"
     sections = [
         "\n".join(f"- {line}" for line in machine),
         "![Gbit/s of encapsulation against the size of packets](performance.svg)",
     ]
-    for per_call, title in ((BATCH, "Batches of 32"), (1, "One packet in a call")):
+    for per_call, title in CALLS:
         sections += [
             f"## {title}",
             f"Each cell: {ratio}. The peer is\nlibrte_ipsec over the driver that is fastest in this cell.",
@@ -172,24 +173,35 @@ def main(results_path, machine_path):
             f"The median:\n\n{packets(results, MEDIAN, per_call, results.sizes)}",
         ]
     sections += [
-        "## Every driver of the peer\n\nEncapsulation in batches of 32, ns a packet, the fastest round. Drivers are DPDK's crypto_...; "
-        "synchronous: without its queues\n(`RTE_SECURITY_ACTION_TYPE_CPU_CRYPTO`).\n\n"
-        f"{every_configuration(results)}",
+        "## Every driver of the peer\n\nEncapsulation in batches of 32, ns a packet, the fastest round. Drivers are DPDK's "
+        "crypto_...; synchronous: without its queues\n(`RTE_SECURITY_ACTION_TYPE_CPU_CRYPTO`).\n\n"
+        + every_configuration(results),
         "## Kernels alone\n\nWhat of 32 such packets is encrypted and authenticated, without framing: **ratio in packets a "
         "second to the better peer** (our\nkernels / intel-ipsec-mb / OpenSSL, in ns a packet).\n\n" + kernels(results),
-        "## Framing\n\nWhat a packet takes beyond the kernels, ns: headers, sequence number, IV, trailer, checks, verdicts, the "
-        "call.\n\n" + framing(results),
+        "## Framing\n\nWhat a packet takes beyond the kernels, ns: headers, sequence number, IV, trailer, checks, verdicts, "
+        "the call.\n\n" + framing(results),
         f"## Threads, windows, many SAs\n\n{surroundings(results)}",
     ]
+    return "\n\n".join(sections)
+
+
+def write(results, machine):
     root = Path(__file__).resolve().parent.parent
-    replace(root / "docs" / "performance.md", "\n\n".join(sections))
+    replace(root / "docs" / "performance.md", page(results, machine))
     where = "\n".join(line for line in machine if line.startswith(("Processor:", "Peers:")))
     replace(root / "README.md", f"{where}\n\n{packets(results, FASTEST, BATCH, IN_README, name_best=False)}")
     (root / "docs" / "performance.svg").write_text(plot(results, TRANSFORMS, DRIVERS, SESSIONS), encoding="utf-8")
-    for per_call, title in ((BATCH, "Batches of 32"), (1, "One packet in a call")):
+    print("\ndocs/performance.md, docs/performance.svg and README.md: written anew")
+
+
+def main(results_path, machine_path, *options):
+    results = Results(results_path)
+    for per_call, title in CALLS:
         print(f"\n{title}: ratio in packets a second (libgipsec / fastest librte_ipsec, ns)\n")
         print(packets(results, FASTEST, per_call, results.sizes))
-    print(f"\n{surroundings(results)}\n\ndocs/performance.md, docs/performance.svg and README.md: written anew")
+    print(f"\n{surroundings(results)}")
+    if "--write" in options:
+        write(results, Path(machine_path).read_text(encoding="utf-8").splitlines())
 
 
 if __name__ == "__main__":
