@@ -108,7 +108,7 @@ fn main() {
     gcm("gcm128", 16);
     gcm("gcm256", 32);
     let key = Sha1Key::new(&[7; 20]);
-    cbc("cbcsha1", 12, |messages, tags| key.compute(messages, tags));
+    cbc("cbcsha1", 12, |messages, tags: &mut [[u8; 20]]| key.compute(messages, tags));
     let key = Sha256Key::new(&[7; 32]);
-    cbc("cbcsha256", 16, |messages, tags| key.compute(messages, tags));
+    cbc("cbcsha256", 16, |messages, tags: &mut [[u8; 32]]| key.compute(messages, tags));
 }

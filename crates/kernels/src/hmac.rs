@@ -46,6 +46,9 @@ pub struct Message<'a> {
     pub tail: &'a [u8],
 }
 
+/// Messages with keys of their own that are handed on at a time.
+const TOGETHER: usize = 64;
+
 macro_rules! hmac_key {
     ($name:ident, $implementation:ident, $vector:ident, $portable:ident, $tag:literal, $documentation:literal) => {
         #[doc = $documentation]
@@ -89,9 +92,12 @@ macro_rules! hmac_key {
             /// Writes the tag of each message to the entry of `tags` with the
             /// same index. Their lengths may differ.
             ///
+            /// A tag that is longer is filled up to that length, a shorter
+            /// one gets the first bytes.
+            ///
             /// There should be as many tags as messages. If not, debug builds
             /// panic; release builds ignore the excess.
-            pub fn compute(&self, messages: &[Message<'_>], tags: &mut [[u8; $tag]]) {
+            pub fn compute(&self, messages: &[Message<'_>], tags: &mut [impl AsMut<[u8]>]) {
                 debug_assert_eq!(messages.len(), tags.len(), "not as many tags as messages");
                 let count = messages.len().min(tags.len());
                 let (messages, tags) = (&messages[..count], &mut tags[..count]);
@@ -101,13 +107,32 @@ macro_rules! hmac_key {
                     $implementation::Portable(key) => key.compute(messages, tags),
                 }
             }
-        }
 
-        impl $name {
-            /// As `compute`, of messages with keys of their own.
-            pub fn compute_together(messages: &[(&Self, Message<'_>)], tags: &mut [[u8; $tag]]) {
-                for ((key, message), tag) in messages.iter().zip(tags) {
-                    key.compute(core::slice::from_ref(message), core::slice::from_mut(tag));
+            /// As `compute`, of messages with keys of their own; as many keys.
+            pub fn compute_together(keys: &[&Self], messages: &[Message<'_>], tags: &mut [impl AsMut<[u8]>]) {
+                debug_assert!(keys.len() == messages.len() && messages.len() == tags.len(), "not as many as messages");
+                for ((keys, messages), tags) in
+                    keys.chunks(TOGETHER).zip(messages.chunks(TOGETHER)).zip(tags.chunks_mut(TOGETHER))
+                {
+                    #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
+                    if let Some($implementation::Vector(first)) = keys.first().map(|key| &key.implementation) {
+                        let mut vectors = [first; TOGETHER];
+                        let all = keys.iter().zip(&mut vectors).all(|(key, vector)| match &key.implementation {
+                            $implementation::Vector(key) => {
+                                *vector = key;
+                                true
+                            }
+                            $implementation::Portable(_) => false,
+                        });
+                        let count = keys.len().min(messages.len()).min(tags.len());
+                        if all {
+                            $vector::compute_together(&vectors[..count], &messages[..count], &mut tags[..count]);
+                            continue;
+                        }
+                    }
+                    for ((key, message), tag) in keys.iter().zip(messages).zip(tags) {
+                        key.compute(core::slice::from_ref(message), core::slice::from_mut(tag));
+                    }
                 }
             }
         }

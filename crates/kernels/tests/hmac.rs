@@ -229,3 +229,35 @@ fn keys_are_not_printed() {
     let text = format!("{:?} {:?}", Sha1Key::new(&[77; 20]), Sha256Key::new(&[77; 32]));
     assert!(!text.contains("77"));
 }
+
+#[test]
+fn messages_with_keys_of_their_own() {
+    let mut generator = Generator::new(53);
+    let data = generator.bytes(8000);
+    let keys: Vec<Vec<u8>> = (0..80).map(|at| generator.bytes([20, 32, 64, 100][at % 4])).collect();
+    for backend in available() {
+        let short: Vec<_> = keys.iter().map(|key| Sha1Key::with_backend(key, backend).unwrap()).collect();
+        let long: Vec<_> = keys.iter().map(|key| Sha256Key::with_backend(key, backend).unwrap()).collect();
+        for count in (0..=40).chain([64, 65, 80]) {
+            for mixed in [false, true] {
+                let messages: Vec<_> = (0..count)
+                    .map(|at| {
+                        let len = if mixed { generator.below(700) } else { 204 };
+                        Message { head: &data[at..at + len], tail: &data[..4 * (at % 2 * usize::from(mixed))] }
+                    })
+                    .collect();
+                let (mut short_tags, mut long_tags) = (vec![[0xa5; 20]; count], vec![[0xa5; 64]; count]);
+                let (short, long): (Vec<_>, Vec<_>) = (short[..count].iter().collect(), long[..count].iter().collect());
+                Sha1Key::compute_together(&short, &messages, &mut short_tags);
+                Sha256Key::compute_together(&long, &messages, &mut long_tags);
+                for (at, message) in messages.iter().enumerate() {
+                    let context = (backend, count, at, mixed);
+                    let key = &keys[at];
+                    assert_eq!(short_tags[at][..], oracle::<Hmac<sha1::Sha1>>(key, message), "SHA-1 {context:?}");
+                    assert_eq!(long_tags[at][..32], oracle::<Hmac<sha2::Sha256>>(key, message), "SHA-256 {context:?}");
+                    assert_eq!(long_tags[at][32..], [0xa5; 32]);
+                }
+            }
+        }
+    }
+}

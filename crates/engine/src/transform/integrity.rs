@@ -94,41 +94,42 @@ impl IntegrityKey {
         .ok_or(SaError::Invalid("the integrity key's length does not fit the algorithm"))
     }
 
-    /// Appends the full tags of many messages, each in two parts, to `tags`, which has room for them.
+    /// Appends the full tags of many messages, each in two parts, to `tags`, which is empty.
     pub(super) fn compute_all(&self, messages: &[abreast::Message<'_>], tags: &mut Tags) {
         match (self, messages) {
             // One message is faster in parts.
-            (Self::Sha1(key), [_, _, ..]) => widen(messages.len(), tags, |full| key.abreast.compute(messages, full)),
-            (Self::Sha256(key), [_, _, ..]) => widen(messages.len(), tags, |full| key.abreast.compute(messages, full)),
+            (Self::Sha1(key), [_, _, ..]) => {
+                tags.extend(messages.iter().map(|_| NO_TAG));
+                key.abreast.compute(messages, tags);
+            }
+            (Self::Sha256(key), [_, _, ..]) => {
+                tags.extend(messages.iter().map(|_| NO_TAG));
+                key.abreast.compute(messages, tags);
+            }
             _ => tags.extend(messages.iter().map(|message| self.compute(&[message.head, message.tail]))),
         }
     }
 
-    /// Writes the full tags of messages with keys of any algorithm to `tags`, as many.
-    pub(super) fn compute_together(messages: &[(&Self, abreast::Message<'_>)], tags: &mut [Tag]) {
-        together(
-            messages,
-            tags,
-            |key| match key {
-                Self::Sha1(key) => Some(&key.abreast),
-                _ => None,
-            },
-            abreast::Sha1Key::compute_together,
-        );
-        together(
-            messages,
-            tags,
-            |key| match key {
-                Self::Sha256(key) => Some(&key.abreast),
-                _ => None,
-            },
-            abreast::Sha256Key::compute_together,
-        );
-        for ((key, message), tag) in messages.iter().zip(tags) {
-            if !matches!(key, Self::Sha1(_) | Self::Sha256(_)) {
-                *tag = key.compute(&[message.head, message.tail]);
-            }
-        }
+    /// Appends the full tags of messages with keys of any algorithm to `tags`, which is empty.
+    pub(super) fn compute_together(messages: &[(&Self, abreast::Message<'_>)], tags: &mut Tags) {
+        tags.extend(messages.iter().map(|(key, message)| match key {
+            Self::Sha1(_) | Self::Sha256(_) => NO_TAG,
+            key => key.compute(&[message.head, message.tail]),
+        }));
+        together(messages, tags, Self::sha1, |keys, messages, tags| {
+            abreast::Sha1Key::compute_together(keys, messages, tags);
+        });
+        together(messages, tags, Self::sha256, |keys, messages, tags| {
+            abreast::Sha256Key::compute_together(keys, messages, tags);
+        });
+    }
+
+    fn sha1(&self) -> Option<&abreast::Sha1Key> {
+        if let Self::Sha1(key) = self { Some(&key.abreast) } else { None }
+    }
+
+    fn sha256(&self) -> Option<&abreast::Sha256Key> {
+        if let Self::Sha256(key) = self { Some(&key.abreast) } else { None }
     }
 
     /// The full tag over `parts` in order, in its first bytes.
@@ -147,33 +148,22 @@ impl IntegrityKey {
 }
 
 /// Has `compute` make the tags of those messages whose key `select` finds.
-fn together<'k, K: 'k, const N: usize>(
+fn together<'k, K: 'k>(
     messages: &[(&'k IntegrityKey, abreast::Message<'_>)],
-    tags: &mut [Tag],
+    tags: &mut Tags,
     select: impl Fn(&'k IntegrityKey) -> Option<&'k K>,
-    compute: impl FnOnce(&[(&'k K, abreast::Message<'_>)], &mut [[u8; N]]),
+    compute: impl FnOnce(&[&K], &[abreast::Message<'_>], &mut [&mut [u8]]),
 ) {
-    let mut selected: ArrayVec<(&K, abreast::Message<'_>), MAX_BATCH> = ArrayVec::new();
-    selected.extend(messages.iter().filter_map(|(key, message)| Some((select(key)?, *message))));
-    let mut full: ArrayVec<[u8; N], MAX_BATCH> = ArrayVec::new();
-    full.extend(selected.iter().map(|_| [0; N]));
-    compute(&selected, &mut full);
-    let theirs = messages.iter().zip(tags).filter(|((key, _), _)| select(key).is_some());
-    for ((_, tag), full) in theirs.zip(&full) {
-        tag[..N].copy_from_slice(full);
+    let (mut keys, mut selected) = (ArrayVec::<_, MAX_BATCH>::new(), ArrayVec::<_, MAX_BATCH>::new());
+    let mut theirs: ArrayVec<&mut [u8], MAX_BATCH> = ArrayVec::new();
+    for ((key, message), tag) in messages.iter().zip(tags) {
+        if let Some(key) = select(key) {
+            keys.push(key);
+            selected.push(*message);
+            theirs.push(tag);
+        }
     }
-}
-
-/// Has `compute` make `count` tags of `N` bytes, and appends them to `tags`.
-fn widen<const N: usize>(count: usize, tags: &mut Tags, compute: impl FnOnce(&mut [[u8; N]])) {
-    let mut full: ArrayVec<[u8; N], MAX_BATCH> = ArrayVec::new();
-    full.extend((0..count).map(|_| [0; N]));
-    compute(&mut full);
-    tags.extend(full.iter().map(|full| {
-        let mut tag = NO_TAG;
-        tag[..N].copy_from_slice(full);
-        tag
-    }));
+    compute(&keys, &selected, &mut theirs);
 }
 
 fn mac<M: Mac + Clone>(key: &M, parts: &[&[u8]]) -> Tag {

@@ -5,8 +5,11 @@ use gipsec_kernels::{cbc, hmac::Message};
 use gipsec_wire::esp;
 
 use super::{
-    Algorithm, Forged, NO_TAG, Open, Parts, Seal, Tag, Transform, cipher::CipherKey, high_bytes, high_len,
-    integrity::IntegrityKey, matches,
+    Algorithm, Forged, Open, Parts, Seal, Transform,
+    cipher::CipherKey,
+    high_bytes, high_len,
+    integrity::{IntegrityKey, Tags},
+    matches,
 };
 use crate::batch::MAX_BATCH;
 
@@ -42,7 +45,7 @@ pub(crate) fn seal_together(owners: &[(&Transform, usize)], seals: &mut [Seal<'_
     }
     cbc::encrypt_together(&mut jobs);
     drop(jobs);
-    let mut tags = ArrayVec::new();
+    let mut tags = Tags::new();
     tag_together(owners, seals.iter().map(|Seal { packet, high, .. }| (&**packet, *high)), &mut tags);
     for ((Seal { packet, .. }, transform), tag) in seals.iter_mut().zip(each(owners)).zip(&tags) {
         let (_, _, icv) = transform.split_mut(packet);
@@ -56,7 +59,7 @@ pub(crate) fn open_together(
     opens: &mut [Open<'_>],
     results: &mut [Result<(), Forged>],
 ) {
-    let mut tags = ArrayVec::new();
+    let mut tags = Tags::new();
     tag_together(owners, opens.iter().map(|open| (open.packet(), open.high)), &mut tags);
     for (((Open { packet, .. }, transform), tag), result) in opens.iter_mut().zip(each(owners)).zip(&tags).zip(results)
     {
@@ -73,7 +76,7 @@ pub(crate) fn open_together(
 fn tag_together<'p>(
     owners: &[(&Transform, usize)],
     packets: impl Iterator<Item = (&'p [u8], Option<u32>)> + Clone,
-    tags: &mut ArrayVec<Tag, MAX_BATCH>,
+    tags: &mut Tags,
 ) {
     let mut highs: ArrayVec<[u8; 4], MAX_BATCH> = ArrayVec::new();
     highs.extend(packets.clone().map(|(_, high)| high_bytes(high)));
@@ -83,6 +86,5 @@ fn tag_together<'p>(
         let (head, tail) = (&packet[..packet.len() - transform.icv_len], &bytes[..high_len(high)]);
         messages.push((integrity, Message { head, tail }));
     }
-    tags.extend(messages.iter().map(|_| NO_TAG));
     IntegrityKey::compute_together(&messages, tags);
 }

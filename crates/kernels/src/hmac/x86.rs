@@ -43,6 +43,33 @@ pub(in crate::hmac) struct Pads<const WORDS: usize> {
     outer: [u32; WORDS],
 }
 
+/// The pads of each message; those of the last one also for all that follow it.
+#[derive(Clone, Copy)]
+pub(in crate::hmac) struct Keyring<'a, const WORDS: usize>(&'a [&'a Pads<WORDS>]);
+
+impl<'a, const WORDS: usize> Keyring<'a, WORDS> {
+    /// The pads of message `index`. A keyring is never empty.
+    #[inline]
+    fn of(self, index: usize) -> &'a Pads<WORDS> {
+        self.0[index.min(self.0.len() - 1)]
+    }
+
+    /// The pads of the messages from `count` on.
+    #[inline]
+    fn after(self, count: usize) -> Self {
+        Self(&self.0[count.min(self.0.len() - 1)..])
+    }
+
+    /// The pads that all messages have.
+    #[inline]
+    fn single(self) -> Option<&'a Pads<WORDS>> {
+        match self.0 {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+}
+
 /// The instructions to use. A value exists only if the processor has them.
 #[derive(Clone, Copy)]
 enum Instructions {
@@ -84,23 +111,46 @@ impl<H: Hash<WORDS>, const WORDS: usize> VectorKey<H, WORDS> {
 
     /// The slices must have the same length.
     pub(super) fn compute<T: AsMut<[u8]>>(&self, messages: &[Message<'_>], tags: &mut [T]) {
-        match self.instructions {
-            Instructions::Lanes(streams, lanes) if messages.len() >= H::FEWEST_LANES => {
-                let (mut messages, mut tags) = (messages, tags);
-                if let Some(shape) = Shape::common(messages) {
-                    while messages.len() >= H::FEWEST_LANES {
-                        let count = messages.len().min(MOST);
-                        let (now, later) = messages.split_at(count);
-                        let (tags_now, tags_later) = tags.split_at_mut(count);
-                        H::abreast(lanes, &self.pads, now, tags_now, shape);
-                        (messages, tags) = (later, tags_later);
-                    }
+        compute_all::<H, T, WORDS>(self.instructions, Keyring(&[&self.pads]), messages, tags);
+    }
+
+    /// As [`VectorKey::compute`], of messages with keys of their own.
+    pub(super) fn compute_together<T: AsMut<[u8]>>(keys: &[&Self], messages: &[Message<'_>], tags: &mut [T]) {
+        let chunks = keys.chunks(MOST).zip(messages.chunks(MOST)).zip(tags.chunks_mut(MOST));
+        for ((keys, messages), tags) in chunks {
+            let Some(first) = keys.first() else { continue };
+            let mut pads = [&first.pads; MOST];
+            for (pads, key) in pads.iter_mut().zip(keys) {
+                *pads = &key.pads;
+            }
+            // All backends of a process are one, but for tests.
+            compute_all::<H, T, WORDS>(first.instructions, Keyring(&pads), messages, tags);
+        }
+    }
+}
+
+/// The slices must have the same length.
+fn compute_all<H: Hash<WORDS>, T: AsMut<[u8]>, const WORDS: usize>(
+    instructions: Instructions,
+    mut keys: Keyring<'_, WORDS>,
+    mut messages: &[Message<'_>],
+    mut tags: &mut [T],
+) {
+    match instructions {
+        Instructions::Lanes(streams, lanes) if messages.len() >= H::FEWEST_LANES => {
+            if let Some(shape) = Shape::common(messages) {
+                while messages.len() >= H::FEWEST_LANES {
+                    let count = messages.len().min(MOST);
+                    let (now, later) = messages.split_at(count);
+                    let (tags_now, tags_later) = tags.split_at_mut(count);
+                    H::abreast(lanes, keys, now, tags_now, shape);
+                    (messages, tags, keys) = (later, tags_later, keys.after(count));
                 }
-                compute::<H, _, T, WORDS, { avx512::LANES }>(Wide(streams, lanes), &self.pads, messages, tags);
             }
-            Instructions::Lanes(streams, _) | Instructions::Streams(streams) => {
-                compute::<H, _, T, WORDS, { sha_ni::MAX_STREAMS }>(Narrow(streams), &self.pads, messages, tags);
-            }
+            compute::<H, _, T, WORDS, { avx512::LANES }>(Wide(streams, lanes), keys, messages, tags);
+        }
+        Instructions::Lanes(streams, _) | Instructions::Streams(streams) => {
+            compute::<H, _, T, WORDS, { sha_ni::MAX_STREAMS }>(Narrow(streams), keys, messages, tags);
         }
     }
 }

@@ -8,10 +8,10 @@ use core::arch::x86_64::{
     _mm512_maskz_loadu_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
 };
 
-use super::Pads;
-use super::avx512::{LANES, sha1_block, sha256_block};
-use super::lanes::{BLOCK, fits_closing_blocks};
+use super::avx512::{LANES, load_states, sha1_block, sha256_block};
+use super::lanes::{BLOCK, States, fits_closing_blocks};
 use super::transpose::{load_words, swap_words, transpose};
+use super::{Keyring, Pads};
 use crate::hmac::Message;
 
 /// Messages in two groups of lanes.
@@ -79,12 +79,30 @@ fn bits_below(end: usize, start: usize) -> u64 {
     }
 }
 
+/// One of the pads of each message of a group of lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pads<const WORDS: usize>(
+    keys: Keyring<'_, WORDS>,
+    group: usize,
+    pad: impl Fn(&Pads<WORDS>) -> &[u32; WORDS],
+) -> [__m512i; WORDS] {
+    if let Some(pads) = keys.single() {
+        return pad(pads).map(|word| _mm512_set1_epi32(word.cast_signed()));
+    }
+    let mut states = States([[0; LANES]; WORDS]);
+    for lane in 0..LANES {
+        states.set(lane, pad(keys.of(group * LANES + lane)));
+    }
+    load_states(&states)
+}
+
 macro_rules! abreast {
     ($name:ident, $words:literal, $block:ident) => {
         /// Computes the tags of up to `GROUPS * LANES` messages of that shape.
         #[target_feature(enable = "avx512f,avx512bw")]
         pub(super) fn $name<T: AsMut<[u8]>, const GROUPS: usize>(
-            pads: &Pads<$words>,
+            keys: Keyring<'_, $words>,
             messages: &[Message<'_>],
             tags: &mut [T],
             shape: Shape,
@@ -94,7 +112,7 @@ macro_rules! abreast {
             let message = |group: usize, lane: usize| &messages[(group * LANES + lane).min(last)];
             let heads: [[*const u8; LANES]; GROUPS] =
                 core::array::from_fn(|group| core::array::from_fn(|lane| message(group, lane).head.as_ptr()));
-            let mut states = [pads.inner.map(|word| _mm512_set1_epi32(word.cast_signed())); GROUPS];
+            let mut states = core::array::from_fn(|group| pads(keys, group, |pads| &pads.inner));
             let mut words = [[_mm512_setzero_si512(); LANES]; GROUPS];
             let blocks = shape.whole + shape.closing;
             for block in 0..=blocks {
@@ -114,7 +132,7 @@ macro_rules! abreast {
                         words[..$words].copy_from_slice(&states[group]);
                         words[$words] = _mm512_set1_epi32(i32::MIN);
                         words[LANES - 1] = _mm512_set1_epi32((64 + 4 * $words) * 8);
-                        states[group] = pads.outer.map(|word| _mm512_set1_epi32(word.cast_signed()));
+                        states[group] = pads(keys, group, |pads| &pads.outer);
                     }
                 }
                 $block(&mut states, &mut words);

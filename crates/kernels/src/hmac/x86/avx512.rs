@@ -23,7 +23,7 @@ const MAJORITY: i32 = 0xe8;
 /// Reads the states of all lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn load_states<const WORDS: usize>(states: &States<WORDS>) -> [__m512i; WORDS] {
+pub(super) fn load_states<const WORDS: usize>(states: &States<WORDS>) -> [__m512i; WORDS] {
     let mut vectors = [_mm512_setzero_si512(); WORDS];
     for (vector, row) in vectors.iter_mut().zip(&states.0) {
         // SAFETY: the row has 64 readable bytes.

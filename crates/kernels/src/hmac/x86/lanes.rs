@@ -3,7 +3,7 @@
 use super::abreast::Shape;
 use super::avx512::LANES;
 use super::sha_ni::MAX_STREAMS;
-use super::{Avx512, Pads, ShaNi};
+use super::{Avx512, Keyring, Pads, ShaNi};
 use crate::hmac::Message;
 
 /// Bytes in a block of either hash function.
@@ -50,7 +50,7 @@ pub(in crate::hmac) trait Hash<const WORDS: usize> {
     /// Computes the tags of messages of that shape, at most [`super::abreast::MOST`].
     fn abreast<T: AsMut<[u8]>>(
         token: Avx512,
-        pads: &Pads<WORDS>,
+        keys: Keyring<'_, WORDS>,
         messages: &[Message<'_>],
         tags: &mut [T],
         shape: Shape,
@@ -229,7 +229,7 @@ fn write_words(bytes: &mut [u8], words: &[u32]) {
 #[inline]
 pub(super) fn compute<H, E, T, const WORDS: usize, const CAPACITY: usize>(
     engine: E,
-    pads: &Pads<WORDS>,
+    keys: Keyring<'_, WORDS>,
     messages: &[Message<'_>],
     tags: &mut [T],
 ) where
@@ -246,10 +246,10 @@ pub(super) fn compute<H, E, T, const WORDS: usize, const CAPACITY: usize>(
             && let Some((index, message)) = waiting.next()
         {
             if fits_closing_blocks(message) {
-                states.set(active, &pads.inner);
+                states.set(active, &keys.of(index).inner);
                 lanes[active].start(index, 0, message);
             } else {
-                let (state, rest) = hash_head(engine, pads, message);
+                let (state, rest) = hash_head(engine, keys.of(index), message);
                 let hashed = message.head.len() + message.tail.len() - rest.len();
                 states.set(active, &state);
                 lanes[active].start(index, hashed, &Message { head: rest, tail: &[] });
@@ -268,6 +268,7 @@ pub(super) fn compute<H, E, T, const WORDS: usize, const CAPACITY: usize>(
         }
         engine.hash(&mut states, &inputs, used, bytes / BLOCK);
         for lane in (0..used).rev() {
+            let pads = keys.of(lanes[lane].index);
             if !lanes[lane].advance(bytes, lane, &mut states, pads) {
                 continue;
             }

@@ -11,7 +11,7 @@ use core::arch::x86_64::{
 use super::abreast::{self, Shape};
 use super::avx512::{self, LANES};
 use super::lanes::{Hash, States};
-use super::{Avx512, Pads, Sha1, Sha256, ShaNi};
+use super::{Avx512, Keyring, Sha1, Sha256, ShaNi};
 use crate::hmac::Message;
 
 /// The most streams that [`Hash::streams`] is instantiated for.
@@ -43,13 +43,19 @@ impl Hash<5> for Sha1 {
     }
 
     #[inline]
-    fn abreast<T: AsMut<[u8]>>(_: Avx512, pads: &Pads<5>, messages: &[Message<'_>], tags: &mut [T], shape: Shape) {
+    fn abreast<T: AsMut<[u8]>>(
+        _: Avx512,
+        keys: Keyring<'_, 5>,
+        messages: &[Message<'_>],
+        tags: &mut [T],
+        shape: Shape,
+    ) {
         // SAFETY: the token proves that the processor has the instructions.
         unsafe {
             if messages.len() > LANES {
-                abreast::sha1::<T, 2>(pads, messages, tags, shape);
+                abreast::sha1::<T, 2>(keys, messages, tags, shape);
             } else {
-                abreast::sha1::<T, 1>(pads, messages, tags, shape);
+                abreast::sha1::<T, 1>(keys, messages, tags, shape);
             }
         }
     }
@@ -75,13 +81,19 @@ impl Hash<8> for Sha256 {
     }
 
     #[inline]
-    fn abreast<T: AsMut<[u8]>>(_: Avx512, pads: &Pads<8>, messages: &[Message<'_>], tags: &mut [T], shape: Shape) {
+    fn abreast<T: AsMut<[u8]>>(
+        _: Avx512,
+        keys: Keyring<'_, 8>,
+        messages: &[Message<'_>],
+        tags: &mut [T],
+        shape: Shape,
+    ) {
         // SAFETY: the token proves that the processor has the instructions.
         unsafe {
             if messages.len() > LANES {
-                abreast::sha256::<T, 2>(pads, messages, tags, shape);
+                abreast::sha256::<T, 2>(keys, messages, tags, shape);
             } else {
-                abreast::sha256::<T, 1>(pads, messages, tags, shape);
+                abreast::sha256::<T, 1>(keys, messages, tags, shape);
             }
         }
     }
