@@ -70,10 +70,26 @@ impl Job<'_> {
         };
         let (blocks, rest) = payload.as_chunks::<BLOCK>();
         match body.get_mut(blocks.len()) {
-            Some(mixed) => mixed[..rest.len()].copy_from_slice(rest),
+            Some(mixed) => copy_short(mixed, rest),
             None => debug_assert!(payload.len() <= len, "the payload exceeds the body"),
         }
         (&blocks[..blocks.len().min(body.len())], body)
+    }
+}
+
+/// Copies fewer bytes than a block. Calling the library for so few would take longer.
+#[inline]
+fn copy_short(block: &mut [u8; BLOCK], bytes: &[u8]) {
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        block[..8].copy_from_slice(first);
+        block[bytes.len() - 8..bytes.len()].copy_from_slice(last);
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        block[..4].copy_from_slice(first);
+        block[bytes.len() - 4..bytes.len()].copy_from_slice(last);
+    } else {
+        for (byte, from) in block.iter_mut().zip(bytes).take(3) {
+            *byte = *from;
+        }
     }
 }
 

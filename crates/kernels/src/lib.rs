@@ -12,6 +12,10 @@
 //! processor-specific code out.
 
 #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
+#[macro_use]
+mod unrolled;
+
+#[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
 mod aes_keys;
 pub mod cbc;
 pub mod gcm;

@@ -16,6 +16,7 @@ const WIDE: usize = 1;
 /// Vectors that are worked on at a time.
 const GROUP: usize = 8;
 
+cbc_lanes!("aes,avx");
 cbc_kernel!("aes,avx", 1 2 3 4 5 6 7 8);
 
 /// Encrypts the jobs one after the other.

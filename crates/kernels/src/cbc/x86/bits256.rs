@@ -18,6 +18,7 @@ const WIDE: usize = 2;
 /// Vectors that are worked on at a time.
 const GROUP: usize = 8;
 
+cbc_lanes!("aes,avx2,vaes");
 cbc_kernel!("aes,avx2,vaes", 1 2 3 4 5 6 7 8);
 
 #[inline]

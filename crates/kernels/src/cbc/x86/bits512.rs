@@ -8,6 +8,9 @@ use core::arch::x86_64::{
     _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
+mod lanes;
+
+use self::lanes::encrypt_lanes;
 use super::RoundKeys;
 use super::lanes::{Lanes, MAX_LANES};
 use crate::cbc::{BLOCK, Job};

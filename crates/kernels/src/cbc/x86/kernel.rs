@@ -2,58 +2,12 @@
 //!
 //! `cbc_kernel` is expanded in the modules `bits128`, `bits256` and `bits512`,
 //! which define the type `Vector`, its operations and two constants: `WIDE`, the
-//! blocks in a vector, and `GROUP`, the vectors that are worked on at a time.
-//! It is a macro because `target_feature` lists cannot be generic. Its
+//! blocks in a vector, and `GROUP`, the vectors that are worked on at a time; and
+//! `encrypt_lanes`, which for narrow vectors is that of `cbc_lanes`. They are macros because `target_feature` lists cannot be generic. Its
 //! arguments are that list and the numbers of vectors from 1 to `GROUP`.
 
 macro_rules! cbc_kernel {
     ($features:literal, $($vectors:literal)*) => {
-        /// Encrypts `blocks` blocks in each of the first `VECTORS * WIDE` lanes.
-        ///
-        /// # Safety
-        ///
-        /// In each of these lanes, that many blocks must be readable at the
-        /// source and writable at the output; no two lanes may overlap unless
-        /// they are the same; the output of a lane may overlap the source only
-        /// if they are the same.
-        #[inline]
-        #[target_feature(enable = $features)]
-        unsafe fn encrypt_lanes<const KEYS: usize, const VECTORS: usize>(
-            keys: &[Vector; KEYS],
-            lanes: &mut Lanes,
-            blocks: usize,
-        ) {
-            let mut chain = [zero(); VECTORS];
-            for (index, state) in chain.iter_mut().enumerate() {
-                // SAFETY: `VECTORS * WIDE` is at most `MAX_LANES`.
-                *state = unsafe { load(lanes.chains.as_ptr().add(index * WIDE).cast()) };
-            }
-            let (sources, outputs) = (&lanes.sources, &lanes.outputs);
-            for block in 0..blocks {
-                // All lanes are read before any is written: copies of a lane
-                // would read their own output otherwise.
-                for (index, state) in chain.iter_mut().enumerate() {
-                    // SAFETY: below `blocks` blocks of each lane.
-                    let text = unsafe { gather(sources.as_ptr().add(index * WIDE), block * BLOCK) };
-                    *state = xor3(*state, text, keys[0]);
-                }
-                for key in &keys[1..KEYS - 1] {
-                    for state in &mut chain {
-                        *state = encrypt_round(*state, *key);
-                    }
-                }
-                for (index, state) in chain.iter_mut().enumerate() {
-                    *state = encrypt_last_round(*state, keys[KEYS - 1]);
-                    // SAFETY: below `blocks` blocks of each lane.
-                    unsafe { scatter(outputs.as_ptr().add(index * WIDE), block * BLOCK, *state) };
-                }
-            }
-            for (index, state) in chain.iter().enumerate() {
-                // SAFETY: `VECTORS * WIDE` is at most `MAX_LANES`.
-                unsafe { store(lanes.chains.as_mut_ptr().add(index * WIDE).cast(), *state) };
-            }
-        }
-
         /// Encrypts all jobs.
         #[target_feature(enable = $features)]
         pub(super) fn encrypt<const KEYS: usize>(round_keys: &RoundKeys, jobs: &mut [Job<'_>]) {
@@ -166,6 +120,57 @@ macro_rules! cbc_kernel {
                 *key = splat(bytes);
             }
             keys
+        }
+    };
+}
+
+/// Encryption in lanes, a block of each at a time. The arguments are the list of target features.
+macro_rules! cbc_lanes {
+    ($features:literal) => {
+        /// Encrypts `blocks` blocks in each of the first `VECTORS * WIDE` lanes.
+        ///
+        /// # Safety
+        ///
+        /// In each of these lanes, that many blocks must be readable at the
+        /// source and writable at the output; no two lanes may overlap unless
+        /// they are the same; the output of a lane may overlap the source only
+        /// if they are the same.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn encrypt_lanes<const KEYS: usize, const VECTORS: usize>(
+            keys: &[Vector; KEYS],
+            lanes: &mut Lanes,
+            blocks: usize,
+        ) {
+            let mut chain = [zero(); VECTORS];
+            for (index, state) in chain.iter_mut().enumerate() {
+                // SAFETY: `VECTORS * WIDE` is at most `MAX_LANES`.
+                *state = unsafe { load(lanes.chains.as_ptr().add(index * WIDE).cast()) };
+            }
+            let (sources, outputs) = (&lanes.sources, &lanes.outputs);
+            for block in 0..blocks {
+                // All lanes are read before any is written: copies of a lane
+                // would read their own output otherwise.
+                for (index, state) in chain.iter_mut().enumerate() {
+                    // SAFETY: below `blocks` blocks of each lane.
+                    let text = unsafe { gather(sources.as_ptr().add(index * WIDE), block * BLOCK) };
+                    *state = xor3(*state, text, keys[0]);
+                }
+                for key in &keys[1..KEYS - 1] {
+                    for state in &mut chain {
+                        *state = encrypt_round(*state, *key);
+                    }
+                }
+                for (index, state) in chain.iter_mut().enumerate() {
+                    *state = encrypt_last_round(*state, keys[KEYS - 1]);
+                    // SAFETY: below `blocks` blocks of each lane.
+                    unsafe { scatter(outputs.as_ptr().add(index * WIDE), block * BLOCK, *state) };
+                }
+            }
+            for (index, state) in chain.iter().enumerate() {
+                // SAFETY: `VECTORS * WIDE` is at most `MAX_LANES`.
+                unsafe { store(lanes.chains.as_mut_ptr().add(index * WIDE).cast(), *state) };
+            }
         }
     };
 }

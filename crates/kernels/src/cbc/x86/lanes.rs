@@ -21,6 +21,8 @@ pub(super) struct Lanes {
     blocks: [usize; MAX_LANES],
     later: [usize; MAX_LANES],
     active: usize,
+    /// Whether all lanes in use are known to have as many blocks, and as many later.
+    even: bool,
 }
 
 impl Lanes {
@@ -32,6 +34,7 @@ impl Lanes {
             blocks: [0; MAX_LANES],
             later: [0; MAX_LANES],
             active: 0,
+            even: false,
         }
     }
 
@@ -55,6 +58,8 @@ impl Lanes {
             self.blocks[lane] = payload.len();
             self.later[lane] = body.len() - payload.len();
         }
+        self.even =
+            lane == 0 || (self.even && self.blocks[lane] == self.blocks[0] && self.later[lane] == self.later[0]);
         self.active += 1;
     }
 
@@ -71,7 +76,10 @@ impl Lanes {
         {
             self.start(job);
         }
-        let blocks = self.blocks[..self.active].iter().copied().min().unwrap_or(0);
+        let blocks = match self.blocks[0] {
+            blocks if self.even => blocks,
+            _ => self.blocks[..self.active].iter().copied().min().unwrap_or(0),
+        };
         (self.active, blocks)
     }
 
@@ -90,6 +98,19 @@ impl Lanes {
     /// lanes of the packets that have ended.
     #[inline]
     pub(super) fn advance(&mut self, blocks: usize) {
+        if self.even && self.active > 0 && self.blocks[0] == blocks {
+            if self.later[0] == 0 {
+                self.active = 0;
+                return;
+            }
+            for (source, output) in self.sources.iter_mut().zip(&mut self.outputs) {
+                *output = output.wrapping_add(blocks * BLOCK);
+                *source = output.cast_const();
+            }
+            self.blocks = core::mem::replace(&mut self.later, [0; MAX_LANES]);
+            return;
+        }
+        self.even = false;
         let mut lane = 0;
         while lane < self.active {
             let bytes = blocks * BLOCK;

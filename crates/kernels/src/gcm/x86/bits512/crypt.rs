@@ -52,22 +52,6 @@ static COUNTERS: Counters = Counters({
     counters
 });
 
-/// Repeats the work for the numbers below `$count`, which is at most `GROUP`. Unrolled here, because
-/// the compiler does not unroll loops with that much work, and arrays would be kept in memory.
-macro_rules! unrolled {
-    ($count:expr, |$index:ident| $work:block) => {
-        unrolled!($count, $index, $work: 0 1 2 3 4 5 6 7)
-    };
-    ($count:expr, $index:ident, $work:block: $($number:literal)*) => {
-        $(
-            if $number < $count {
-                let $index: usize = $number;
-                $work
-            }
-        )*
-    };
-}
-
 /// The AES rounds between the first and the last key, with other work after each.
 /// Unrolled here, because the compiler does not do it for so many.
 macro_rules! aes_rounds {
@@ -78,7 +62,7 @@ macro_rules! aes_rounds {
         $(
             if $number < $keys - 1 {
                 let key = round_key($tables, $number);
-                unrolled!($state.len(), |index| {
+                unrolled!(8: $state.len(), |index| {
                     $state[index] = aes_round($state[index], key);
                 });
                 let $round: usize = $number;
@@ -108,7 +92,7 @@ impl Packet<'_> {
         let base = xor(self.base, _mm512_maskz_set1_epi32(0x8888, count.to_be().cast_signed()));
         let mut state = [zero(); VECTORS];
         let counters = &forget(&COUNTERS).0;
-        unrolled!(VECTORS, |index| {
+        unrolled!(8: VECTORS, |index| {
             // SAFETY: the array has 64 bytes.
             state[index] = xor(base, unsafe { _mm512_loadu_si512(counters[index].as_ptr().cast()) });
         });
@@ -146,7 +130,7 @@ unsafe fn crypt_group<const KEYS: usize, const SEAL: bool, const FIRST: bool>(
     let offset = if FIRST { HEAD } else { 0 };
     let mut state = packet.start::<GROUP>(number);
     if !SEAL {
-        unrolled!(GROUP, |index| {
+        unrolled!(8: GROUP, |index| {
             hashed[index] = if FIRST && index == 0 {
                 // SAFETY: within the group.
                 packet.with_edges(first_vector(unsafe { _mm256_loadu_si256(source.cast()) }))
@@ -163,7 +147,7 @@ unsafe fn crypt_group<const KEYS: usize, const SEAL: bool, const FIRST: bool>(
     });
     let last_key = round_key(tables, KEYS - 1);
     let mut mask = tag_mask(zero());
-    unrolled!(GROUP, |index| {
+    unrolled!(8: GROUP, |index| {
         if FIRST && index == 0 {
             // SAFETY: within the group.
             let text = first_vector(unsafe { _mm256_loadu_si256(source.cast()) });
@@ -214,7 +198,7 @@ unsafe fn last_group<const KEYS: usize, const SEAL: bool, const FIRST: bool, con
     let mut state = packet.start::<VECTORS>(number);
     let mut text = [zero(); VECTORS];
     let mut data = [zero(); VECTORS];
-    unrolled!(VECTORS, |index| {
+    unrolled!(8: VECTORS, |index| {
         if FIRST && index == 0 {
             // SAFETY: the span is valid.
             text[index] = first_vector(unsafe { load_half(span, VECTORS > 1) });
@@ -243,7 +227,7 @@ unsafe fn last_group<const KEYS: usize, const SEAL: bool, const FIRST: bool, con
         hash.add_lengths(tables, lengths);
     }
     let last_key = round_key(tables, KEYS - 1);
-    unrolled!(VECTORS, |index| {
+    unrolled!(8: VECTORS, |index| {
         let mut result = aes_last_round(state[index], xor(text[index], last_key));
         if FIRST && index == 0 {
             mask = tag_mask(result);
@@ -268,7 +252,7 @@ unsafe fn last_group<const KEYS: usize, const SEAL: bool, const FIRST: bool, con
         }
     });
     if SEAL {
-        unrolled!(VECTORS.div_ceil(2), |pair| {
+        unrolled!(8: VECTORS.div_ceil(2), |pair| {
             hash.add_pair::<VECTORS, FIRST>(tables, &data, 2 * pair);
         });
     }
