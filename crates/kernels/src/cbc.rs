@@ -130,6 +130,18 @@ impl EncryptKey {
         Some(Self { implementation: Encrypt::Portable(Box::new(key)) })
     }
 
+    #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
+    fn vector(&self) -> Option<&VectorEncryptKey> {
+        match &self.implementation {
+            Encrypt::Vector(key) => Some(key),
+            Encrypt::Portable(_) => None,
+        }
+    }
+
+    fn is_portable(&self) -> bool {
+        matches!(self.implementation, Encrypt::Portable(_))
+    }
+
     /// Encrypts every job. The more jobs, the more of them run abreast; their
     /// lengths may differ.
     pub fn encrypt(&self, jobs: &mut [Job<'_>]) {
@@ -141,11 +153,29 @@ impl EncryptKey {
     }
 }
 
-/// Encrypts every job with its own key. The more jobs of one key length, the more of them run abreast.
+/// Encrypts every job with its own key. The more jobs have keys of one length, the more of them run abreast.
 pub fn encrypt_together(jobs: &mut [(&EncryptKey, Job<'_>)]) {
-    for (key, job) in jobs {
-        key.encrypt(core::slice::from_mut(job));
+    #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
+    for index in 0..jobs.len() {
+        let kind_of = |job: &(&EncryptKey, Job<'_>)| job.0.vector().map(VectorEncryptKey::kind);
+        let kind = kind_of(&jobs[index]);
+        let is_theirs = |job: &(&EncryptKey, Job<'_>)| kind_of(job) == kind;
+        // Those of a kind are encrypted when the first of them comes.
+        if let Some(kind) = kind
+            && !jobs[..index].iter().any(is_theirs)
+        {
+            if jobs[index..].iter().filter(|job| is_theirs(job)).count() > 1 {
+                x86::encrypt_together(kind, jobs.iter_mut().filter_map(|(key, job)| Some((key.vector()?, job))));
+            } else {
+                encrypt_one(&mut jobs[index]);
+            }
+        }
     }
+    jobs.iter_mut().filter(|(key, _)| key.is_portable()).for_each(encrypt_one);
+}
+
+fn encrypt_one((key, job): &mut (&EncryptKey, Job<'_>)) {
+    key.encrypt(core::slice::from_mut(job));
 }
 
 impl fmt::Debug for EncryptKey {

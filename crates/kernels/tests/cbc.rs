@@ -5,7 +5,7 @@ mod support;
 
 use aes::{Aes128, Aes192, Aes256};
 use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
-use gipsec_kernels::cbc::{DecryptKey, EncryptKey, Job};
+use gipsec_kernels::cbc::{DecryptKey, EncryptKey, Job, encrypt_together};
 use gipsec_kernels::gcm::Backend;
 use support::pages::GuardedPages;
 use support::{Generator, available};
@@ -264,4 +264,44 @@ fn bad_key_lengths_are_refused() {
 fn keys_are_not_printed() {
     let text = format!("{:?} {:?}", EncryptKey::new(&[77; 16]), DecryptKey::new(&[77; 16]));
     assert!(!text.contains("77"));
+}
+
+#[test]
+fn packets_with_keys_of_their_own() {
+    let mut generator = Generator::new(67);
+    let keys: Vec<Vec<u8>> = (0..80).map(|at| generator.bytes([16, 16, 32, 16, 24][at % 5])).collect();
+    for backend in available() {
+        let expanded: Vec<_> = keys.iter().map(|key| EncryptKey::with_backend(key, backend).unwrap()).collect();
+        for count in (0..=40).chain([64, 80]) {
+            for mixed in [false, true] {
+                let mut wanted = Vec::new();
+                let mut bodies = Vec::new();
+                let mut payloads = Vec::new();
+                for (at, key) in keys.iter().take(count).enumerate() {
+                    let blocks = if mixed { generator.below(40) } else { 7 };
+                    let plaintext = generator.bytes(16 * blocks);
+                    let payload_len = (at % 3 != 0).then(|| plaintext.len() - generator.below(17).min(plaintext.len()));
+                    let iv: [u8; 16] = generator.bytes(16).try_into().unwrap();
+                    let mut expected = plaintext.clone();
+                    let oracle = EncryptKey::with_backend(key, Backend::Portable).unwrap();
+                    oracle.encrypt(&mut [Job { iv, payload: None, body: &mut expected }]);
+                    let mut body = plaintext.clone();
+                    body[..payload_len.unwrap_or(0)].fill(0);
+                    payloads.push(payload_len.map(|len| plaintext[..len].to_vec()));
+                    bodies.push((iv, body));
+                    wanted.push(expected);
+                }
+                let mut jobs: Vec<_> = expanded
+                    .iter()
+                    .zip(&mut bodies)
+                    .zip(&payloads)
+                    .map(|((key, (iv, body)), payload)| (key, Job { iv: *iv, payload: payload.as_deref(), body }))
+                    .collect();
+                encrypt_together(&mut jobs);
+                for (at, ((_, body), wanted)) in bodies.iter().zip(&wanted).enumerate() {
+                    assert_eq!(body, wanted, "{backend:?} {count} {at} {mixed}");
+                }
+            }
+        }
+    }
 }

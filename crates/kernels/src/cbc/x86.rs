@@ -20,7 +20,7 @@ use crate::gcm::Backend;
 struct RoundKeys([[u8; BLOCK]; MAX_ROUND_KEYS]);
 
 /// The vector registers that a kernel instance works with.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Width {
     Bits128,
     Bits256,
@@ -66,6 +66,13 @@ impl VectorKey {
     }
 }
 
+/// A kernel instance. A value exists only if the processor supports the width.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    width: Width,
+    length: KeyLength,
+}
+
 /// Calls a kernel function of the instance for the key's width and length.
 macro_rules! dispatch {
     ($key:expr, $function:ident $arguments:tt) => {{
@@ -101,6 +108,11 @@ impl VectorEncryptKey {
         VectorKey::new(key, backend).map(Self)
     }
 
+    /// What keys must have in common for their packets to be encrypted together.
+    pub(super) fn kind(&self) -> Kind {
+        Kind { width: self.0.width, length: self.0.length }
+    }
+
     pub(super) fn encrypt(&self, jobs: &mut [Job<'_>]) {
         if few(jobs) {
             // SAFETY: every vector backend includes AES-NI and AVX.
@@ -116,6 +128,17 @@ impl VectorEncryptKey {
         // SAFETY: the processor supports the width of an existing key.
         unsafe { dispatch!(self.0, encrypt(&self.0.round_keys, jobs)) }
     }
+}
+
+/// Encrypts those of the jobs whose keys are of that kind, each with its own key.
+pub(super) fn encrypt_together<'j, 'a: 'j>(
+    kind: Kind,
+    jobs: impl Iterator<Item = (&'j VectorEncryptKey, &'j mut Job<'a>)>,
+) {
+    let jobs = jobs.filter(|(key, _)| key.kind() == kind).map(|(key, job)| (&key.0.round_keys, job));
+    // SAFETY: the processor supports the width of an existing key; all keys have
+    // as many round keys as that kind.
+    unsafe { dispatch!(kind, encrypt_together(jobs)) }
 }
 
 /// A key for decryption with one of the kernel instances.

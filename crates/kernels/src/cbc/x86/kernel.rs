@@ -13,7 +13,7 @@ macro_rules! cbc_kernel {
         pub(super) fn encrypt<const KEYS: usize>(round_keys: &RoundKeys, jobs: &mut [Job<'_>]) {
             const { assert!(GROUP * WIDE <= MAX_LANES) };
             let keys = splat_keys::<KEYS>(round_keys);
-            let mut jobs = jobs.iter_mut();
+            let mut jobs = jobs.iter_mut().map(|job| (round_keys, job));
             let mut lanes = Lanes::new();
             loop {
                 let (active, blocks) = lanes.refill(GROUP * WIDE, &mut jobs);
@@ -32,6 +32,81 @@ macro_rules! cbc_kernel {
                     _ => debug_assert!(false, "more lanes than the kernel has"),
                 }
                 lanes.advance(blocks);
+            }
+        }
+
+        /// Encrypts all jobs, each with its own key.
+        ///
+        /// # Safety
+        ///
+        /// All keys must have `KEYS` round keys.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn encrypt_together<'j, 'a: 'j, const KEYS: usize>(
+            mut jobs: impl Iterator<Item = (&'j RoundKeys, &'j mut Job<'a>)>,
+        ) {
+            let mut lanes = Lanes::new();
+            loop {
+                let (active, blocks) = lanes.refill(GROUP * WIDE, &mut jobs);
+                if active == 0 {
+                    return;
+                }
+                match active.div_ceil(WIDE) {
+                    $($vectors => {
+                        lanes.pad($vectors * WIDE);
+                        // SAFETY: as in `encrypt`; the keys of lanes in use are
+                        // borrowed as long as their jobs.
+                        unsafe { encrypt_own_keys::<KEYS, $vectors>(&mut lanes, blocks) }
+                    })*
+                    _ => debug_assert!(false, "more lanes than the kernel has"),
+                }
+                lanes.advance(blocks);
+            }
+        }
+
+        /// Encrypts `blocks` blocks in each of the first `VECTORS * WIDE` lanes,
+        /// with the lane's own key.
+        ///
+        /// # Safety
+        ///
+        /// As for `encrypt_lanes`; and each of these lanes must have a key.
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn encrypt_own_keys<const KEYS: usize, const VECTORS: usize>(lanes: &mut Lanes, blocks: usize) {
+            let mut keys = [[zero(); VECTORS]; KEYS];
+            for (round, keys) in keys.iter_mut().enumerate() {
+                for (index, key) in keys.iter_mut().enumerate() {
+                    // SAFETY: round key `round` of each lane's key.
+                    *key = unsafe { gather(lanes.keys.as_ptr().add(index * WIDE), round * BLOCK) };
+                }
+            }
+            let mut chain = [zero(); VECTORS];
+            for (index, state) in chain.iter_mut().enumerate() {
+                // SAFETY: `VECTORS * WIDE` is at most `MAX_LANES`.
+                *state = unsafe { load(lanes.chains.as_ptr().add(index * WIDE).cast()) };
+            }
+            let (sources, outputs) = (&lanes.sources, &lanes.outputs);
+            for block in 0..blocks {
+                // All lanes are read before any is written: copies of a lane
+                // would read their own output otherwise.
+                for (index, state) in chain.iter_mut().enumerate() {
+                    // SAFETY: below `blocks` blocks of each lane.
+                    let text = unsafe { gather(sources.as_ptr().add(index * WIDE), block * BLOCK) };
+                    *state = xor3(*state, text, keys[0][index]);
+                }
+                for keys in &keys[1..KEYS - 1] {
+                    for (state, key) in chain.iter_mut().zip(keys) {
+                        *state = encrypt_round(*state, *key);
+                    }
+                }
+                for (index, state) in chain.iter_mut().enumerate() {
+                    *state = encrypt_last_round(*state, keys[KEYS - 1][index]);
+                    // SAFETY: below `blocks` blocks of each lane.
+                    unsafe { scatter(outputs.as_ptr().add(index * WIDE), block * BLOCK, *state) };
+                }
+            }
+            for (index, state) in chain.iter().enumerate() {
+                // SAFETY: `VECTORS * WIDE` is at most `MAX_LANES`.
+                unsafe { store(lanes.chains.as_mut_ptr().add(index * WIDE).cast(), *state) };
             }
         }
 

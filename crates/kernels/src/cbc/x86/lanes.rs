@@ -2,6 +2,7 @@
 
 use core::ptr::{null, null_mut};
 
+use super::RoundKeys;
 use crate::cbc::{BLOCK, Job};
 
 /// Lanes of the widest kernel instance.
@@ -18,6 +19,8 @@ pub(super) struct Lanes {
     pub(super) chains: [[u8; BLOCK]; MAX_LANES],
     pub(super) sources: [*const u8; MAX_LANES],
     pub(super) outputs: [*mut u8; MAX_LANES],
+    /// The key, where each lane has one of its own.
+    pub(super) keys: [*const u8; MAX_LANES],
     blocks: [usize; MAX_LANES],
     later: [usize; MAX_LANES],
     active: usize,
@@ -31,6 +34,7 @@ impl Lanes {
             chains: [[0; BLOCK]; MAX_LANES],
             sources: [null(); MAX_LANES],
             outputs: [null_mut(); MAX_LANES],
+            keys: [null(); MAX_LANES],
             blocks: [0; MAX_LANES],
             later: [0; MAX_LANES],
             active: 0,
@@ -40,7 +44,7 @@ impl Lanes {
 
     /// Puts a packet in the next lane, unless it is empty. There must be room.
     #[inline]
-    fn start(&mut self, job: &mut Job<'_>) {
+    fn start(&mut self, key: &RoundKeys, job: &mut Job<'_>) {
         let iv = job.iv;
         let (payload, body) = job.prepare();
         if body.is_empty() {
@@ -49,6 +53,7 @@ impl Lanes {
         let lane = self.active;
         self.chains[lane] = iv;
         self.outputs[lane] = body.as_mut_ptr().cast();
+        self.keys[lane] = key.0.as_ptr().cast();
         if payload.is_empty() {
             self.sources[lane] = self.outputs[lane].cast_const();
             self.blocks[lane] = body.len();
@@ -63,18 +68,18 @@ impl Lanes {
         self.active += 1;
     }
 
-    /// Fills free lanes below `capacity` with packets. Returns how many lanes
+    /// Fills free lanes below `capacity` with packets and their keys. Returns how many lanes
     /// are in use and how many blocks all of them have.
     #[inline]
     pub(super) fn refill<'j, 'a: 'j>(
         &mut self,
         capacity: usize,
-        jobs: &mut impl Iterator<Item = &'j mut Job<'a>>,
+        jobs: &mut impl Iterator<Item = (&'j RoundKeys, &'j mut Job<'a>)>,
     ) -> (usize, usize) {
         while self.active < capacity
-            && let Some(job) = jobs.next()
+            && let Some((key, job)) = jobs.next()
         {
-            self.start(job);
+            self.start(key, job);
         }
         let blocks = match self.blocks[0] {
             blocks if self.even => blocks,
@@ -91,6 +96,7 @@ impl Lanes {
             self.chains[lane] = self.chains[0];
             self.sources[lane] = self.sources[0];
             self.outputs[lane] = self.outputs[0];
+            self.keys[lane] = self.keys[0];
         }
     }
 
@@ -134,6 +140,7 @@ impl Lanes {
             self.chains[lane] = self.chains[last];
             self.sources[lane] = self.sources[last];
             self.outputs[lane] = self.outputs[last];
+            self.keys[lane] = self.keys[last];
             self.blocks[lane] = self.blocks[last];
             self.later[lane] = self.later[last];
         }
