@@ -1,11 +1,11 @@
 //! Time of encapsulation and decapsulation without the C surface and the
 //! accelerator around them: tunnel mode ESP, 32 packets in a call (divide by 32
-//! for the time per packet) and one.
+//! for the time per packet) and one; and a packet for each of 32 SAs.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gipsec_engine::{
-    Algorithms, Attributes, Buffers, Cipher, Combined, Endpoints, Inbound, InboundRules, Integrity, Intervals, Keys,
-    Lifetime, Mode, Notify, Outbound, OutboundRules, Protocol, Rules,
+    Algorithms, Attributes, Buffers, BundleEntry, Call, Cipher, Combined, Endpoints, Events, Inbound, InboundRules,
+    Integrity, Intervals, Keys, Lifetime, Mode, Notify, Outbound, OutboundRules, Protocol, Rules, Sa, process_together,
 };
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -91,5 +91,51 @@ fn packets(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, packets);
+/// A packet for each of 32 SAs, one after the other and together.
+fn many_sas(criterion: &mut Criterion) {
+    for (name, algorithms, cipher_key, integrity_key) in TRANSFORMS {
+        let sas: Vec<Sa> = (0..32)
+            .map(|number| {
+                let keys =
+                    Keys { cipher: vec![number; cipher_key].into(), integrity: vec![number; integrity_key].into() };
+                let rules = Rules::Outbound(OutboundRules::default());
+                let parameters = attributes(algorithms, &keys, rules).into();
+                Sa::new(vec![BundleEntry { parameters, keys }]).expect("an SA")
+            })
+            .collect();
+        let mut group = criterion.benchmark_group(format!("{name}, 32 SAs"));
+        group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(600)).nresamples(10_000);
+        for len in [64, 1420] {
+            group.throughput(Throughput::Elements(sas.len() as u64));
+            let plain = vec![packet(len); sas.len()];
+            let mut sealed = vec![vec![0; len + OVERHEAD]; sas.len()];
+            let mut verdicts = vec![Ok(0); sas.len()];
+            let mut events = vec![Events::default(); sas.len()];
+            let mut buffers = apart(&plain, &mut sealed);
+            for together in [false, true] {
+                let how = if together { "together" } else { "one-by-one" };
+                group.bench_function(BenchmarkId::new(how, len), |bencher| {
+                    bencher.iter(|| {
+                        let mut calls: Vec<Call<'_, '_>> = sas
+                            .iter()
+                            .zip(buffers.chunks_mut(1))
+                            .zip(verdicts.chunks_mut(1).zip(&mut events))
+                            .map(|((sa, packets), (verdicts, events))| Call { sa, packets, verdicts, events })
+                            .collect();
+                        if together {
+                            process_together(&mut calls);
+                        } else {
+                            calls
+                                .iter_mut()
+                                .for_each(|call| *call.events = call.sa.process(call.packets, call.verdicts));
+                        }
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, packets, many_sas);
 criterion_main!(benches);
