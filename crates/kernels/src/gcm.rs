@@ -27,6 +27,7 @@
 //! afterwards.
 
 mod backend;
+mod job;
 mod portable;
 #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
 mod x86;
@@ -37,6 +38,7 @@ use subtle::ConstantTimeEq;
 
 pub use backend::Backend;
 use backend::Implementation;
+pub use job::{OpenJob, SealJob};
 
 /// Bytes in a nonce: the salt of the security association and the explicit IV.
 pub const NONCE_LEN: usize = 12;
@@ -146,6 +148,22 @@ impl GcmKey {
     ) -> Result<(), TagMismatch> {
         let expected = self.implementation.open_in_place(nonce, aad, buffer);
         finish_open(&expected, tag, buffer)
+    }
+
+    /// Encrypts packets. Several short ones, which follow each other and have about the same length, take
+    /// less time than one by one.
+    pub fn seal_many(&self, jobs: &mut [SealJob<'_>]) {
+        for job in &*jobs {
+            debug_assert!(job.payload.is_none_or(|payload| payload.len() <= job.output.len()), "output is too short");
+        }
+        self.implementation.seal_many(jobs);
+    }
+
+    /// Decrypts packets, each like [`GcmKey::open`] or [`GcmKey::open_in_place`] but with the result in the
+    /// job. Several short ones, which follow each other and have about the same length, take less time than
+    /// one by one.
+    pub fn open_many(&self, jobs: &mut [OpenJob<'_>]) {
+        self.implementation.open_many(jobs);
     }
 
     /// GMAC: the tag over the concatenation of `parts`, without any plaintext

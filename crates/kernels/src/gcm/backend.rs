@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use super::job::{OpenJob, SealJob};
 use super::portable::PortableKey;
 #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
 use super::x86::{VectorKey, VectorWidth};
@@ -143,6 +144,16 @@ impl Implementation {
     #[inline]
     pub(super) fn open_in_place(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], buffer: &mut [u8]) -> [u8; TAG_LEN] {
         with_key!(self, key => key.open_in_place(nonce, aad, buffer))
+    }
+
+    #[inline]
+    pub(super) fn seal_many(&self, jobs: &mut [SealJob<'_>]) {
+        with_key!(self, key => key.seal_many(jobs));
+    }
+
+    #[inline]
+    pub(super) fn open_many(&self, jobs: &mut [OpenJob<'_>]) {
+        with_key!(self, key => key.open_many(jobs));
     }
 
     pub(super) fn mac(&self, nonce: &[u8; NONCE_LEN], parts: &[&[u8]]) -> [u8; TAG_LEN] {

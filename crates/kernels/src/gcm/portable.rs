@@ -11,6 +11,7 @@ use ghash::GHash;
 use ghash::universal_hash::UniversalHash;
 use zeroize::Zeroize;
 
+use super::job::{OpenJob, SealJob};
 use super::{NONCE_LEN, TAG_LEN};
 
 /// The expanded AES key, by key length.
@@ -51,6 +52,25 @@ impl PortableKey {
     pub(super) fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], payload: &[u8], output: &mut [u8]) -> [u8; TAG_LEN] {
         let mask = self.crypt(nonce, payload, output);
         self.tag(mask, &[aad], output)
+    }
+
+    pub(super) fn seal_many(&self, jobs: &mut [SealJob<'_>]) {
+        for job in jobs {
+            let payload = job.payload.unwrap_or_default();
+            let payload = payload.get(..job.output.len()).unwrap_or(payload);
+            job.tag = self.seal(&job.nonce, job.aad, payload, job.output);
+        }
+    }
+
+    pub(super) fn open_many(&self, jobs: &mut [OpenJob<'_>]) {
+        for job in jobs {
+            let expected = match job.ciphertext {
+                _ if !job.is_consistent() => [0; TAG_LEN],
+                Some(ciphertext) => self.open(&job.nonce, job.aad, ciphertext, job.output),
+                None => self.open_in_place(&job.nonce, job.aad, job.output),
+            };
+            job.conclude(&expected);
+        }
     }
 
     /// Decrypts `ciphertext` into `output` of the same length; returns the tag

@@ -14,6 +14,7 @@ mod tables;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use self::tables::Tables;
+use super::job::{OpenJob, SealJob};
 use super::{NONCE_LEN, TAG_LEN};
 use crate::aes_keys::KeyLength;
 
@@ -127,14 +128,73 @@ impl Span {
     }
 }
 
+/// What a kernel is to do with a packet.
+struct Input<'a> {
+    nonce: &'a [u8; NONCE_LEN],
+    aad: &'a [u8],
+    span: Span,
+}
+
+/// A packet among others.
+trait Job {
+    /// Bytes of text.
+    fn len(&self) -> usize;
+
+    /// The span is valid as long as the job is borrowed, and has that many bytes.
+    fn input(&mut self) -> Input<'_>;
+
+    /// Takes the tag.
+    fn finish(&mut self, tag: &[u8; TAG_LEN]);
+}
+
+impl Job for SealJob<'_> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.output.len()
+    }
+
+    #[inline]
+    fn input(&mut self) -> Input<'_> {
+        let span = Span::between(self.payload.unwrap_or_default(), self.output);
+        Input { nonce: &self.nonce, aad: self.aad, span }
+    }
+
+    #[inline]
+    fn finish(&mut self, tag: &[u8; TAG_LEN]) {
+        self.tag = *tag;
+    }
+}
+
+impl Job for OpenJob<'_> {
+    #[inline]
+    fn len(&self) -> usize {
+        if self.is_consistent() { self.output.len() } else { 0 }
+    }
+
+    #[inline]
+    fn input(&mut self) -> Input<'_> {
+        let span = match self.ciphertext {
+            _ if !self.is_consistent() => Span::in_place(&mut []),
+            Some(ciphertext) => Span::between(ciphertext, self.output),
+            None => Span::in_place(self.output),
+        };
+        Input { nonce: &self.nonce, aad: self.aad, span }
+    }
+
+    #[inline]
+    fn finish(&mut self, tag: &[u8; TAG_LEN]) {
+        self.conclude(tag);
+    }
+}
+
 /// Calls a kernel function of the instance for the key's width and length.
 macro_rules! dispatch {
     ($key:expr, $function:ident $(, $generic:literal)* => $arguments:tt) => {{
         use KeyLength::{Bits128, Bits192, Bits256};
         match ($key.tables.width(), $key.tables.length()) {
-            (VectorWidth::Bits512, Bits128) => bits512::crypt::$function::<11 $(, $generic)*> $arguments,
-            (VectorWidth::Bits512, Bits192) => bits512::crypt::$function::<13 $(, $generic)*> $arguments,
-            (VectorWidth::Bits512, Bits256) => bits512::crypt::$function::<15 $(, $generic)*> $arguments,
+            (VectorWidth::Bits512, Bits128) => bits512::$function::<11 $(, $generic)*> $arguments,
+            (VectorWidth::Bits512, Bits192) => bits512::$function::<13 $(, $generic)*> $arguments,
+            (VectorWidth::Bits512, Bits256) => bits512::$function::<15 $(, $generic)*> $arguments,
             (VectorWidth::Bits256, Bits128) => bits256::$function::<11 $(, $generic)*> $arguments,
             (VectorWidth::Bits256, Bits192) => bits256::$function::<13 $(, $generic)*> $arguments,
             (VectorWidth::Bits256, Bits256) => bits256::$function::<15 $(, $generic)*> $arguments,
@@ -190,6 +250,18 @@ impl VectorKey {
         let span = Span::in_place(buffer);
         // SAFETY: as in `seal`.
         unsafe { dispatch!(self, crypt, false => (&self.tables, nonce, aad, span)) }
+    }
+
+    pub(super) fn seal_many(&self, jobs: &mut [SealJob<'_>]) {
+        // SAFETY: the processor supports the width of an existing key. The spans
+        // are made of slices that live until the call returns; as they are
+        // borrowed mutably, outputs do not overlap anything else.
+        unsafe { dispatch!(self, crypt_many, true => (&self.tables, jobs)) }
+    }
+
+    pub(super) fn open_many(&self, jobs: &mut [OpenJob<'_>]) {
+        // SAFETY: as in `seal_many`.
+        unsafe { dispatch!(self, crypt_many, false => (&self.tables, jobs)) }
     }
 
     pub(super) fn mac(&self, nonce: &[u8; NONCE_LEN], parts: &[&[u8]]) -> [u8; TAG_LEN] {

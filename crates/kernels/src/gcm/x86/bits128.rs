@@ -6,12 +6,12 @@ use core::arch::x86_64::{
     _mm_shuffle_epi32, _mm_storeu_si128, _mm_xor_si128,
 };
 
-use super::Span;
 use super::block::{
     BLOCK, byte_reversal, counter_one, i8_len, length_block, load_block, load_partial_block, store_block,
     store_partial_block, swap_block_bytes,
 };
 use super::tables::{NARROW_POWERS, Tables};
+use super::{Input, Job, Span};
 use crate::gcm::{NONCE_LEN, TAG_LEN};
 
 type Vector = __m128i;

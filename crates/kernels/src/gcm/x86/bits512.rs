@@ -2,8 +2,11 @@
 //! not encrypted. Partial vectors are read and written with byte masks, so
 //! nothing outside the buffers is touched.
 
-pub(super) mod crypt;
+#[macro_use]
+mod packet;
+mod crypt;
 mod hash;
+mod many;
 mod order;
 
 use core::arch::x86_64::{
@@ -15,6 +18,8 @@ use core::arch::x86_64::{
     _mm512_ternarylogic_epi64, _mm512_xor_si512, _mm512_zextsi128_si512,
 };
 
+pub(super) use self::crypt::{crypt, mac};
+pub(super) use self::many::crypt_many;
 use super::Span;
 use super::block::{BLOCK, byte_reversal, length_block, load_block, store_block, swap_block_bytes};
 use super::tables::{MAX_POWER, NARROW_POWERS, Tables};

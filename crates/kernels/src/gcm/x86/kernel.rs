@@ -296,6 +296,21 @@ macro_rules! gcm_kernel {
             }
         }
 
+        /// Encrypts (`SEAL`) or decrypts packets one by one.
+        ///
+        /// # Safety
+        ///
+        /// The spans of the packets must be valid.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn crypt_many<const KEYS: usize, const SEAL: bool>(tables: &Tables, jobs: &mut [impl Job]) {
+            for job in jobs {
+                let Input { nonce, aad, span } = job.input();
+                // SAFETY: the caller's contract.
+                let tag = unsafe { crypt::<KEYS, SEAL>(tables, nonce, aad, span) };
+                job.finish(&tag);
+            }
+        }
+
         /// Calls [`last_run`] for the span's number of vectors.
         ///
         /// # Safety
