@@ -2,10 +2,11 @@
 //! nothing that was written a moment ago.
 
 use arrayvec::ArrayVec;
-use gipsec_kernels::gcm::GcmKey;
+use gipsec_kernels::gcm::{GcmKey, OpenJob, SealJob, TagMismatch};
+use gipsec_wire::esp;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{AdditionalData, Forged, cipher::Body};
+use super::{AdditionalData, Forged, Open, Parts, Seal, Transform, cipher::Body, head};
 use crate::batch::MAX_BATCH;
 
 /// The salt, in bytes.
@@ -19,24 +20,6 @@ struct Salt([u8; SALT]);
 pub(super) struct SaltedKey {
     salt: Salt,
     key: GcmKey,
-}
-
-/// A packet to be sealed.
-pub(super) struct SealJob<'a> {
-    pub nonce: [u8; 12],
-    pub aad: AdditionalData,
-    /// The payload, where it is apart.
-    pub payload: Option<&'a [u8]>,
-    pub body: &'a mut [u8],
-    pub icv: &'a mut [u8],
-}
-
-/// A packet to be opened.
-pub(super) struct OpenJob<'a> {
-    pub nonce: [u8; 12],
-    pub aad: AdditionalData,
-    pub body: Body<'a>,
-    pub icv: &'a [u8],
 }
 
 impl SaltedKey {
@@ -59,33 +42,71 @@ impl SaltedKey {
     pub(super) fn mac(&self, iv: [u8; 8], parts: &[&[u8]]) -> [u8; 16] {
         self.key.mac(&self.nonce(iv), parts)
     }
+}
 
-    #[inline]
-    pub(super) fn seal<'a>(&self, jobs: impl Iterator<Item = SealJob<'a>>) {
-        let mut batch: ArrayVec<SealJob<'_>, MAX_BATCH> = ArrayVec::new();
-        batch.extend(jobs);
-        for SealJob { nonce, aad, payload, body, icv } in &mut batch {
-            let tag = match payload {
-                Some(payload) => self.key.seal(nonce, aad.bytes(), payload, body),
-                None => self.key.seal_in_place(nonce, aad.bytes(), body),
-            };
+/// The additional data of packets with an extended sequence number, which is not as it is in the packets; empty without.
+type ExtendedData = ArrayVec<[u8; EXTENDED], MAX_BATCH>;
+
+/// SPI and the whole sequence number, in bytes.
+const EXTENDED: usize = 12;
+
+/// The additional data of a packet: SPI and sequence number as they are in it, or else at that place.
+#[inline(always)]
+fn aad<'a>(front: &'a [u8], extended: &'a ExtendedData, index: usize) -> &'a [u8] {
+    match extended.get(index) {
+        None => &front[..esp::HEADER],
+        Some(bytes) => bytes,
+    }
+}
+
+fn extend<'p>(packets: impl Iterator<Item = (&'p [u8], Option<u32>)>, extended: &mut ExtendedData) {
+    extended.extend(packets.map(|(packet, high)| AdditionalData::new(head(packet), high).bytes));
+}
+
+impl Transform {
+    #[inline(always)]
+    pub(super) fn seal_gcm(&self, key: &SaltedKey, batch: &mut [Seal<'_>]) {
+        let mut extended = ExtendedData::new();
+        if matches!(batch, [Seal { high: Some(_), .. }, ..]) {
+            extend(batch.iter().map(|Seal { packet, high, .. }| (&**packet, *high)), &mut extended);
+        }
+        let mut jobs: ArrayVec<SealJob<'_>, MAX_BATCH> = ArrayVec::new();
+        let mut icvs: ArrayVec<&mut [u8], MAX_BATCH> = ArrayVec::new();
+        for (index, Seal { payload, packet, high }) in batch.iter_mut().enumerate() {
+            let (front, output, icv) = self.split_mut(packet);
+            let nonce = key.nonce(self.iv(front, *high));
+            jobs.push(SealJob { nonce, aad: aad(front, &extended, index), payload: *payload, output, tag: [0; 16] });
+            icvs.push(icv);
+        }
+        key.key.seal_many(&mut jobs);
+        for (SealJob { tag, .. }, icv) in jobs.iter().zip(&mut icvs) {
             match icv.first_chunk_mut() {
-                Some(icv) => *icv = tag,
+                Some(icv) => *icv = *tag,
                 None => icv.copy_from_slice(&tag[..icv.len()]),
             }
         }
     }
 
-    #[inline]
-    pub(super) fn open<'a>(&self, jobs: impl Iterator<Item = OpenJob<'a>>, results: &mut [Result<(), Forged>]) {
-        let mut batch: ArrayVec<OpenJob<'_>, MAX_BATCH> = ArrayVec::new();
-        batch.extend(jobs);
-        for (OpenJob { nonce, aad, body, icv }, result) in batch.iter_mut().zip(results) {
-            let opened = match body {
-                Body::Apart { input, output } => self.key.open(nonce, aad.bytes(), input, icv, output),
-                Body::InPlace(body) => self.key.open_in_place(nonce, aad.bytes(), icv, body),
+    #[inline(always)]
+    pub(super) fn open_gcm(&self, key: &SaltedKey, batch: &mut [Open<'_>], results: &mut [Result<(), Forged>]) {
+        let mut extended = ExtendedData::new();
+        if matches!(batch, [Open { high: Some(_), .. }, ..]) {
+            extend(batch.iter().map(|open| (open.packet(), open.high)), &mut extended);
+        }
+        let mut jobs: ArrayVec<OpenJob<'_>, MAX_BATCH> = ArrayVec::new();
+        for (index, Open { packet, high }) in batch.iter_mut().enumerate() {
+            let Parts { front, body, icv: tag } = self.parts(packet);
+            let nonce = key.nonce(self.iv(front, *high));
+            let (ciphertext, output) = match body {
+                Body::Apart { input, output } => (Some(input), output),
+                Body::InPlace(body) => (None, body),
             };
-            *result = opened.map_err(|_| Forged);
+            let result = Err(TagMismatch);
+            jobs.push(OpenJob { nonce, aad: aad(front, &extended, index), ciphertext, tag, output, result });
+        }
+        key.key.open_many(&mut jobs);
+        for (result, job) in results.iter_mut().zip(&jobs) {
+            *result = job.result.map_err(|_| Forged);
         }
     }
 }

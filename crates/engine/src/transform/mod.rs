@@ -203,16 +203,7 @@ impl Transform {
     /// Encrypts and authenticates a batch of at most [`MAX_BATCH`] packets.
     pub(crate) fn seal(&self, batch: &mut [Seal<'_>]) {
         match &self.algorithm {
-            Algorithm::Gcm(key) => key.seal(batch.iter_mut().map(|Seal { payload, packet, high }| {
-                let (front, body, icv) = self.split_mut(packet);
-                gcm::SealJob {
-                    nonce: key.nonce(self.iv(front, *high)),
-                    aad: aad(front, *high),
-                    payload: *payload,
-                    body,
-                    icv,
-                }
-            })),
+            Algorithm::Gcm(key) => self.seal_gcm(key, batch),
             Algorithm::Separate { cipher, integrity } => {
                 cipher.encrypt_all(batch.iter_mut().map(|Seal { payload, packet, .. }| {
                     let (front, body, _) = self.split_mut(packet);
@@ -247,13 +238,7 @@ impl Transform {
     /// others nothing of the plaintext is left.
     pub(crate) fn open(&self, batch: &mut [Open<'_>], results: &mut [Result<(), Forged>]) {
         match &self.algorithm {
-            Algorithm::Gcm(key) => {
-                let jobs = batch.iter_mut().map(|Open { packet, high }| {
-                    let Parts { front, body, icv } = self.parts(packet);
-                    gcm::OpenJob { nonce: key.nonce(self.iv(front, *high)), aad: aad(front, *high), body, icv }
-                });
-                key.open(jobs, results);
-            }
+            Algorithm::Gcm(key) => self.open_gcm(key, batch, results),
             Algorithm::Separate { cipher, integrity } => {
                 let mut tags = Tags::new();
                 self.tags(integrity, batch.iter().map(|open| (open.packet(), open.high)), &mut tags);
