@@ -156,14 +156,30 @@ impl GcmKey {
         for job in &*jobs {
             debug_assert!(job.payload.is_none_or(|payload| payload.len() <= job.output.len()), "output is too short");
         }
-        self.implementation.seal_many(jobs);
+        match jobs {
+            [SealJob { nonce, aad, payload, output, tag }] => {
+                *tag = match payload {
+                    Some(payload) => self.seal(nonce, aad, payload, output),
+                    None => self.seal_in_place(nonce, aad, output),
+                };
+            }
+            jobs => self.implementation.seal_many(jobs),
+        }
     }
 
     /// Decrypts packets, each like [`GcmKey::open`] or [`GcmKey::open_in_place`] but with the result in the
     /// job. Several short ones, which follow each other and have about the same length, take less time than
     /// one by one.
     pub fn open_many(&self, jobs: &mut [OpenJob<'_>]) {
-        self.implementation.open_many(jobs);
+        match jobs {
+            [OpenJob { nonce, aad, ciphertext, tag, output, result }] => {
+                *result = match ciphertext {
+                    Some(ciphertext) => self.open(nonce, aad, ciphertext, tag, output),
+                    None => self.open_in_place(nonce, aad, tag, output),
+                };
+            }
+            jobs => self.implementation.open_many(jobs),
+        }
     }
 
     /// GMAC: the tag over the concatenation of `parts`, without any plaintext
