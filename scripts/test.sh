@@ -55,6 +55,9 @@ cmake -S . -B "$build/release" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON >"$
 run "C and C++: ctest, with valgrind" ctest --test-dir "$build/release" --output-on-failure -j2
 run "Speed: instructions a packet takes, under valgrind" scripts/instructions.sh "$build/release"
 
+run "C and C++: ctest, without any code of our own for the processor" \
+    env G_IPSEC_LA_PORTABLE_CRYPTO=1 ctest --test-dir "$build/release" -LE valgrind --output-on-failure -j2
+
 step "Building the C tests with AddressSanitizer and UndefinedBehaviorSanitizer"
 cmake -S . -B "$build/sanitize" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON -DGIPSEC_SANITIZE=address,undefined \
     -DGIPSEC_CARGO_TARGET_DIR="$PWD/$build/release/cargo" >"$log.cmake" 2>&1 &&
