@@ -189,6 +189,13 @@ impl GcmKey {
         self.implementation.mac(nonce, parts)
     }
 
+    /// The addresses of what only long packets need of the key.
+    #[must_use]
+    #[inline]
+    pub fn for_long_packets(&self) -> core::ops::Range<usize> {
+        self.implementation.for_long_packets()
+    }
+
     /// The backend this key was expanded for.
     #[doc(hidden)]
     #[must_use]

@@ -28,19 +28,25 @@ pub fn backend() -> &'static str {
     gcm::Backend::current().name()
 }
 
-/// Asks for the cache lines of a value before they are needed, so that they arrive together.
+/// Asks for the cache lines of a value before they are needed, so that they arrive together; not for those at the
+/// addresses `except`.
 #[inline]
-pub fn prefetch<T>(value: &T) {
+pub fn prefetch<T>(value: &T, except: core::ops::Range<usize>) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
+        const LINE: usize = 64;
         let start = core::ptr::from_ref(value).cast::<i8>();
-        for offset in (0..size_of::<T>()).step_by(64) {
-            // SAFETY: within the value; and a prefetch reads nothing and never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(offset)) };
-        }
+        let fetch = |offset: usize| {
+            // SAFETY: a prefetch reads nothing and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(offset)) };
+        };
+        let size = size_of::<T>();
+        let gap = except.start.wrapping_sub(start.addr()).min(size);
+        (0..gap).step_by(LINE).for_each(fetch);
+        (except.end.wrapping_sub(start.addr()).min(size)..size).step_by(LINE).for_each(fetch);
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
+    let _ = (value, except);
 }

@@ -1,6 +1,8 @@
 //! AES-GCM as ESP has it (RFC 4106). A batch is laid out first and goes through the kernel then, so that the kernel reads
 //! nothing that was written a moment ago.
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 use gipsec_kernels::gcm::{GcmKey, OpenJob, SealJob, TagMismatch};
 use gipsec_wire::esp;
@@ -36,6 +38,12 @@ impl SaltedKey {
         nonce[..SALT].copy_from_slice(&self.salt.0);
         nonce[SALT..].copy_from_slice(&iv);
         nonce
+    }
+
+    /// The addresses of what only long packets need.
+    #[inline]
+    pub(super) fn for_long_packets(&self) -> Range<usize> {
+        self.key.for_long_packets()
     }
 
     /// GMAC over `parts`.

@@ -16,6 +16,8 @@ mod together;
 #[cfg(test)]
 mod vectors;
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 use gipsec_kernels::hmac::Message;
 use gipsec_wire::esp;
@@ -198,6 +200,15 @@ impl Transform {
     #[inline]
     pub(crate) fn overhead(&self) -> usize {
         esp::HEADER + self.iv.len() + self.icv_len
+    }
+
+    /// The addresses of what only long packets need.
+    #[inline]
+    pub(crate) fn for_long_packets(&self) -> Range<usize> {
+        match &self.algorithm {
+            Algorithm::Gcm(key) => key.for_long_packets(),
+            _ => 0..0,
+        }
     }
 
     /// Encrypts and authenticates a batch of at most [`MAX_BATCH`] packets.

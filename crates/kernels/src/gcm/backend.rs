@@ -111,6 +111,15 @@ impl Implementation {
         PortableKey::new(key).map(Box::new).map(Self::Portable)
     }
 
+    #[inline]
+    pub(super) fn for_long_packets(&self) -> core::ops::Range<usize> {
+        match self {
+            #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
+            Self::Vector(key) => key.for_long_packets(),
+            Self::Portable(_) => 0..0,
+        }
+    }
+
     pub(super) fn backend(&self) -> Backend {
         match self {
             #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]

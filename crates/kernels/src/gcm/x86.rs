@@ -224,6 +224,11 @@ impl VectorKey {
     }
 
     #[inline]
+    pub(super) fn for_long_packets(&self) -> core::ops::Range<usize> {
+        self.tables.high_powers()
+    }
+
+    #[inline]
     pub(super) fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], payload: &[u8], output: &mut [u8]) -> [u8; TAG_LEN] {
         let span = Span::between(payload, output);
         // SAFETY: the processor supports the width of an existing key. The span

@@ -61,6 +61,13 @@ impl Tables {
         tables
     }
 
+    /// The addresses of the powers above H^16.
+    #[inline]
+    pub(super) fn high_powers(&self) -> core::ops::Range<usize> {
+        let start = self.powers.as_ptr().addr();
+        start..start + (MAX_POWER - 16) * 16
+    }
+
     /// The length of the key.
     #[inline]
     pub(super) fn length(&self) -> KeyLength {
