@@ -1,12 +1,14 @@
-//! Time per packet of sealing and opening, for every available backend.
+//! Time per packet of sealing and opening, and time per batch of 32 packets of sealing them together, for
+//! every available backend.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gipsec_kernels::gcm::{Backend, GcmKey};
+use gipsec_kernels::gcm::{Backend, GcmKey, SealJob};
 use std::hint::black_box;
 use std::time::Duration;
 
 const NONCE: [u8; 12] = [3; 12];
 const AAD: [u8; 8] = [5; 8];
+const BATCH: usize = 32;
 
 fn packets(criterion: &mut Criterion) {
     for backend in Backend::ALL {
@@ -24,6 +26,14 @@ fn packets(criterion: &mut Criterion) {
                 let mut output = vec![0; len];
                 group.bench_function(BenchmarkId::new("seal", len), |bencher| {
                     bencher.iter(|| black_box(&key).seal(&NONCE, &AAD, black_box(&payload), &mut output));
+                });
+                let mut outputs = vec![vec![0; len]; BATCH];
+                let mut jobs: Vec<_> = outputs
+                    .iter_mut()
+                    .map(|output| SealJob { nonce: NONCE, aad: &AAD, payload: Some(&payload), output, tag: [0; 16] })
+                    .collect();
+                group.bench_function(BenchmarkId::new("seal-many", len), |bencher| {
+                    bencher.iter(|| black_box(&key).seal_many(&mut jobs));
                 });
                 let mut ciphertext = payload.clone();
                 let tag = key.seal_in_place(&NONCE, &AAD, &mut ciphertext);

@@ -1,7 +1,7 @@
 //! Cryptographic kernels for IPsec packets, chosen at run time by processor
 //! features.
 //!
-//! * [`gcm`]: AES-GCM and GMAC, one packet per call.
+//! * [`gcm`]: AES-GCM and GMAC, one packet per call or, for short packets, many.
 //! * [`cbc`]: AES-CBC, encrypting many packets per call.
 //! * [`hmac`]: HMAC-SHA1 and HMAC-SHA256, many packets per call.
 //!
