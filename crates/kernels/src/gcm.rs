@@ -14,8 +14,8 @@
 //! x86-64 kernels compute AES with the processor's AES instructions and GHASH
 //! with carry-less multiplication; these have no data-dependent timing, there
 //! are no table look-ups indexed by secret values and no branches on them. The
-//! only tables are the round keys and the powers of the hash key, which are
-//! read at positions given by the packet's length. The portable backend relies
+//! only tables are the round keys, the powers of the hash key and a few counters,
+//! which are read at positions given by the packet's length. The portable backend relies
 //! on crates that make the same promise (bit-sliced AES or processor
 //! instructions). Tags are compared without an early exit; whether a tag
 //! matched is public.

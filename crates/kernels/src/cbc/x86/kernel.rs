@@ -1,10 +1,12 @@
 //! The AES-CBC kernels, written once for every vector width.
 //!
 //! `cbc_kernel` is expanded in the modules `bits128`, `bits256` and `bits512`,
-//! which define the type `Vector`, its operations and two constants: `WIDE`, the
+//! which define the type `Vector`, its operations, two constants: `WIDE`, the
 //! blocks in a vector, and `GROUP`, the vectors that are worked on at a time; and
-//! `encrypt_lanes`, which for narrow vectors is that of `cbc_lanes`. They are macros because `target_feature` lists cannot be generic. Its
-//! arguments are that list and the numbers of vectors from 1 to `GROUP`.
+//! the function `encrypt_lanes`, which for the narrow vectors is that of
+//! `cbc_lanes`. These are macros because `target_feature` lists cannot be
+//! generic. Their arguments are that list and, of `cbc_kernel`, the numbers of
+//! vectors from 1 to `GROUP`.
 
 macro_rules! cbc_kernel {
     ($features:literal, $($vectors:literal)*) => {
