@@ -135,10 +135,14 @@ impl Batch {
     /// Writes the IV of packet `index` of the batch; `iv` is as long as the kind says.
     #[inline(always)]
     pub(crate) fn write(&self, index: usize, iv: &mut [u8]) {
-        if let (Some(iv), true) = (iv.first_chunk_mut(), self.blocks.is_empty()) {
-            *iv = self.start.wrapping_add(index as u64).to_be_bytes();
-        } else if let Some(block) = self.blocks.get(index) {
-            iv.copy_from_slice(&block[..iv.len()]);
+        match (self.blocks.get(index), iv.first_chunk_mut::<MAX_IV>()) {
+            (Some(block), Some(iv)) => *iv = (*block).into(),
+            (Some(block), None) => iv.copy_from_slice(&block[..iv.len()]),
+            (None, _) => {
+                if let Some(iv) = iv.first_chunk_mut() {
+                    *iv = self.start.wrapping_add(index as u64).to_be_bytes();
+                }
+            }
         }
     }
 }

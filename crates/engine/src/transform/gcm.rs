@@ -8,7 +8,7 @@ use gipsec_kernels::gcm::{GcmKey, OpenJob, SealJob, TagMismatch};
 use gipsec_wire::esp;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{AdditionalData, Forged, Open, Parts, Seal, Transform, cipher::Body, head};
+use super::{AdditionalData, Forged, Open, Parts, Seal, Transform, cipher::Body, head, put};
 use crate::batch::MAX_BATCH;
 
 /// The salt, in bytes.
@@ -88,10 +88,7 @@ impl Transform {
         }
         key.key.seal_many(&mut jobs);
         for (SealJob { tag, .. }, icv) in jobs.iter().zip(&mut icvs) {
-            match icv.first_chunk_mut() {
-                Some(icv) => *icv = *tag,
-                None => icv.copy_from_slice(&tag[..icv.len()]),
-            }
+            put(icv, tag);
         }
     }
 

@@ -224,7 +224,7 @@ impl Transform {
                 self.tags(integrity, batch.iter().map(|Seal { packet, high, .. }| (&**packet, *high)), &mut tags);
                 for (Seal { packet, .. }, tag) in batch.iter_mut().zip(&tags) {
                     let (_, _, icv) = self.split_mut(packet);
-                    icv.copy_from_slice(&tag[..icv.len()]);
+                    put(icv, tag);
                 }
             }
             Algorithm::Gmac(key) => {
@@ -360,6 +360,18 @@ fn head(front: &[u8]) -> [u8; esp::HEADER] {
 #[inline(always)]
 fn aad(front: &[u8], high: Option<u32>) -> AdditionalData {
     AdditionalData::new(head(front), high)
+}
+
+/// Writes as much of a tag as the ICV has of it. The usual lengths are not copied by a call.
+#[inline]
+fn put(icv: &mut [u8], tag: &[u8]) {
+    match (icv.len(), icv.first_chunk_mut::<12>(), tag.first_chunk::<12>()) {
+        (12, Some(icv), Some(tag)) => *icv = *tag,
+        _ => match (icv.len(), icv.first_chunk_mut::<16>(), tag.first_chunk::<16>()) {
+            (16, Some(icv), Some(tag)) => *icv = *tag,
+            _ => icv.copy_from_slice(&tag[..icv.len()]),
+        },
+    }
 }
 
 /// Compares in constant time; ICVs are a whole number of 4-byte words.

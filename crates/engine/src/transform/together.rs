@@ -9,7 +9,7 @@ use super::{
     cipher::CipherKey,
     high_bytes, high_len,
     integrity::{IntegrityKey, Tags},
-    matches,
+    matches, put,
 };
 use crate::batch::MAX_BATCH;
 
@@ -49,7 +49,7 @@ pub(crate) fn seal_together(owners: &[(&Transform, usize)], seals: &mut [Seal<'_
     tag_together(owners, seals.iter().map(|Seal { packet, high, .. }| (&**packet, *high)), &mut tags);
     for ((Seal { packet, .. }, transform), tag) in seals.iter_mut().zip(each(owners)).zip(&tags) {
         let (_, _, icv) = transform.split_mut(packet);
-        icv.copy_from_slice(&tag[..icv.len()]);
+        put(icv, tag);
     }
 }
 
