@@ -18,10 +18,8 @@ thread_local! {
 /// Runs the body of an exported function: its number, or minus an errno. A panic is a defect of ours; it becomes -EIO.
 #[inline]
 pub(crate) fn guarded(body: impl FnOnce() -> Result<i32, Error>) -> i32 {
-    match caught(body) {
-        Ok(value) => value,
-        Err(error) => failed(error),
-    }
+    // What comes out of the guard goes through memory, and is therefore a number.
+    caught(|| Ok(body().unwrap_or_else(failed))).unwrap_or_else(failed)
 }
 
 /// Runs `body`; a panic becomes an error.

@@ -1,6 +1,6 @@
 //! One packet call, single or multi, at once or later (R25, R26).
 
-use std::{ptr, sync::Arc};
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use gipsec_accelerator::{
@@ -11,7 +11,7 @@ use gipsec_accelerator::{
 use crate::{
     answer::{Callback, Manner},
     errno,
-    guard::caught,
+    guard::{caught, guarded},
     pointers::{NULL, required},
     process::registry,
     segments::{Job, lay_out, process_all},
@@ -66,77 +66,62 @@ impl Jobs {
     }
 }
 
-/// A packet call whose arguments are checked.
-pub(crate) struct PacketCall {
-    direction: Direction,
-    client: Key,
-    group: Option<Key>,
-    sa: Key,
-    manner: Manner,
-    jobs: Jobs,
+/// A packet call as C makes it. It is not copied on its way: a structure that is copied while it is being written costs a
+/// stalled load, and most of a packet's way through this crate was such.
+pub(crate) struct PacketCall<'a> {
+    pub direction: Direction,
+    pub handle: *const Handle,
+    pub flags: ControlFlags,
+    pub sa: *const SaHandle,
+    pub jobs: Jobs,
+    pub response: &'a ResponseArgs,
     /// Where the caller of a synchronous call wants each packet's result, or NULL.
-    results: *mut i32,
+    pub results: *mut i32,
 }
 
-impl PacketCall {
-    /// Checks handles, flags and arrays.
+impl PacketCall<'_> {
+    /// Checks handles, flags and arrays, and processes the packets or queues them; 0 or minus an errno.
     ///
     /// # Safety
     /// The header's contract.
-    #[inline]
-    pub(crate) unsafe fn new(
-        direction: Direction,
-        handle: *const Handle,
-        flags: ControlFlags,
-        sa: *const SaHandle,
-        jobs: Jobs,
-        response: ResponseArgs,
-    ) -> Result<Self, Error> {
-        // SAFETY: this function's contract.
-        let (handle, sa) = unsafe { (required(handle)?, required(sa)?) };
-        jobs.check()?;
-        let manner = match Manner::new(flags, Some(response))? {
-            // The buffers would never come back.
-            _ if flags & CTRL_FLAG_NO_RESP_EXPECTED != 0 => {
-                return Err(Error::Invalid("a packet call always has a response"));
+    pub(crate) unsafe fn run(&self) -> i32 {
+        guarded(|| {
+            // SAFETY: this function's contract.
+            let (handle, sa) = unsafe { (required(self.handle)?, required(self.sa)?) };
+            self.jobs.check()?;
+            let callback = self.callback()?;
+            let (client, group, sa) = (handle.client()?, handle.group()?, sa.sa()?);
+            match callback {
+                // SAFETY: the same.
+                None => unsafe { self.process(client, group, sa) },
+                // SAFETY: the same.
+                Some(callback) => unsafe { self.queue(client, group, sa, callback) },
             }
-            manner => manner,
-        };
-        Ok(Self {
-            direction,
-            client: handle.client()?,
-            group: handle.group()?,
-            sa: sa.sa()?,
-            manner,
-            jobs,
-            results: ptr::null_mut(),
         })
     }
 
-    /// Also writes each packet's result to `results`, which has an entry for each.
-    pub(crate) fn with_results(self, results: *mut i32) -> Self {
-        Self { results, ..self }
-    }
-
-    /// Processes the packets, or queues them.
-    ///
-    /// # Safety
-    /// The header's contract.
+    /// Whom to call back, of an asynchronous call.
     #[inline]
-    pub(crate) unsafe fn run(self) -> Result<i32, Error> {
-        match self.manner {
-            // SAFETY: this function's contract.
-            Manner::Later(callback) => unsafe { self.queue(callback) },
-            // SAFETY: the same.
-            _ => unsafe { self.process() },
+    fn callback(&self) -> Result<Option<Callback>, Error> {
+        if self.flags == 0 {
+            return Ok(None);
+        }
+        match Manner::new(self.flags, Some(*self.response))? {
+            // The buffers would never come back.
+            _ if self.flags & CTRL_FLAG_NO_RESP_EXPECTED != 0 => {
+                Err(Error::Invalid("a packet call always has a response"))
+            }
+            Manner::Later(callback) => Ok(Some(callback)),
+            Manner::Now | Manner::NowUnheard => Ok(None),
         }
     }
 
     /// # Safety
     /// The header's contract.
-    unsafe fn process(&self) -> Result<i32, Error> {
-        registry().with_sa(self.client, self.group, self.sa, self.direction, |sa| {
-            let mut first = Ok(0);
+    #[inline]
+    unsafe fn process(&self, client: Key, group: Option<Key>, sa: Key) -> Result<i32, Error> {
+        let mut first = None;
+        registry().with_sa(client, group, sa, self.direction, |sa| {
             // SAFETY: this function's contract.
             let jobs = unsafe { self.jobs.iter() };
             // SAFETY: the same.
@@ -145,24 +130,25 @@ impl PacketCall {
                     jobs,
                     |buffers, verdicts| sa.process(buffers, verdicts),
                     |place, verdict| {
-                        let result = verdict.map_or_else(errno::of_packet, |_| 0);
                         if !self.results.is_null() {
+                            let result = verdict.map_or_else(errno::of_packet, |_| 0);
                             self.results.add(place).write_unaligned(result);
                         }
-                        if let (Ok(0), Err(error)) = (first, verdict) {
-                            first = Err(Error::Packet(error));
+                        if let Err(error) = verdict {
+                            first = first.or(Some(error));
                         }
                     },
                 );
             }
-            first
-        })?
+        })?;
+        first.map_or(Ok(0), |error| Err(Error::Packet(error)))
     }
 
     /// # Safety
     /// The header's contract.
-    unsafe fn queue(&self, callback: Callback) -> Result<i32, Error> {
-        let sa = registry().sa(self.client, self.group, self.sa, self.direction)?;
+    #[cold]
+    unsafe fn queue(&self, client: Key, group: Option<Key>, sa: Key, callback: Callback) -> Result<i32, Error> {
+        let sa = registry().sa(client, group, sa, self.direction)?;
         // SAFETY: this function's contract.
         let jobs: Vec<Job> = unsafe { self.jobs.iter() }.collect();
         let count = jobs.len();

@@ -183,10 +183,9 @@ pub unsafe extern "C" fn g_ipsec_la_ext_multi_packet_encap(
     resp: ResponseArgs,
 ) -> i32 {
     let jobs = Jobs::Multi { count: num_packets, input: in_packets, output: out_packets };
+    let (direction, response) = (Direction::Outbound, &resp);
     // SAFETY: the header's contract.
-    guarded(|| unsafe {
-        PacketCall::new(Direction::Outbound, handle, flags, sa_handle, jobs, resp)?.with_results(results).run()
-    })
+    unsafe { PacketCall { direction, handle, flags, sa: sa_handle, jobs, response, results }.run() }
 }
 
 /// As g_ipsec_la_multi_packet_decap; a synchronous call also writes each packet's result to `results` (NULL: nowhere).
@@ -202,10 +201,9 @@ pub unsafe extern "C" fn g_ipsec_la_ext_multi_packet_decap(
     resp: ResponseArgs,
 ) -> i32 {
     let jobs = Jobs::Multi { count: num_packets, input: in_packets, output: out_packets };
+    let (direction, response) = (Direction::Inbound, &resp);
     // SAFETY: the header's contract.
-    guarded(|| unsafe {
-        PacketCall::new(Direction::Inbound, handle, flags, sa_handle, jobs, resp)?.with_results(results).run()
-    })
+    unsafe { PacketCall { direction, handle, flags, sa: sa_handle, jobs, response, results }.run() }
 }
 
 /// Adds a software accelerator. `name` has 1 to 15 bytes and is not taken; `instance_id`, unless NULL, receives its

@@ -1,9 +1,10 @@
 //! Packet calls (document 8.16 to 8.19).
 
+use std::ptr;
+
 use gipsec_accelerator::engine::Direction;
 
 use crate::{
-    guard::guarded,
     packet_call::{Jobs, PacketCall},
     types::{ControlFlags, Data, Handle, Packet, ResponseArgs, SaHandle},
 };
@@ -20,8 +21,9 @@ pub unsafe extern "C" fn g_ipsec_la_packet_encap(
     resp: ResponseArgs,
 ) -> i32 {
     let jobs = Jobs::Single { count: num_sg_elem, input: in_data, output: out_data };
+    let (direction, response) = (Direction::Outbound, &resp);
     // SAFETY: the header's contract.
-    guarded(|| unsafe { PacketCall::new(Direction::Outbound, handle, flags, sa_handle, jobs, resp)?.run() })
+    unsafe { PacketCall { direction, handle, flags, sa: sa_handle, jobs, response, results: ptr::null_mut() }.run() }
 }
 
 /// Decapsulates one packet in `num_sg_elem` pieces; the result goes into as many pieces of `out_data`. A dummy packet
@@ -37,8 +39,9 @@ pub unsafe extern "C" fn g_ipsec_la_packet_decap(
     resp: ResponseArgs,
 ) -> i32 {
     let jobs = Jobs::Single { count: num_sg_elem, input: in_data, output: out_data };
+    let (direction, response) = (Direction::Inbound, &resp);
     // SAFETY: the header's contract.
-    guarded(|| unsafe { PacketCall::new(Direction::Inbound, handle, flags, sa_handle, jobs, resp)?.run() })
+    unsafe { PacketCall { direction, handle, flags, sa: sa_handle, jobs, response, results: ptr::null_mut() }.run() }
 }
 
 /// Encapsulates `num_packets` packets, at most 65,536, in order. All are processed; the result is the first failure.
@@ -53,8 +56,9 @@ pub unsafe extern "C" fn g_ipsec_la_multi_packet_encap(
     resp: ResponseArgs,
 ) -> i32 {
     let jobs = Jobs::Multi { count: num_packets, input: in_packets, output: out_packets };
+    let (direction, response) = (Direction::Outbound, &resp);
     // SAFETY: the header's contract.
-    guarded(|| unsafe { PacketCall::new(Direction::Outbound, handle, flags, sa_handle, jobs, resp)?.run() })
+    unsafe { PacketCall { direction, handle, flags, sa: sa_handle, jobs, response, results: ptr::null_mut() }.run() }
 }
 
 /// Decapsulates `num_packets` packets, at most 65,536, in order. All are processed; the result is the first failure.
@@ -69,8 +73,9 @@ pub unsafe extern "C" fn g_ipsec_la_multi_packet_decap(
     resp: ResponseArgs,
 ) -> i32 {
     let jobs = Jobs::Multi { count: num_packets, input: in_packets, output: out_packets };
+    let (direction, response) = (Direction::Inbound, &resp);
     // SAFETY: the header's contract.
-    guarded(|| unsafe { PacketCall::new(Direction::Inbound, handle, flags, sa_handle, jobs, resp)?.run() })
+    unsafe { PacketCall { direction, handle, flags, sa: sa_handle, jobs, response, results: ptr::null_mut() }.run() }
 }
 
 /// Another name of g_ipsec_la_packet_encap.

@@ -417,8 +417,7 @@ fn wipe_stack() {
 }
 
 impl SaEntry {
-    /// Whether a call with these handles may use the SA.
-    #[inline]
+    /// Whether a call with these handles may use the SA, and why not.
     pub(crate) fn belongs(&self, client: Key, group: Option<Key>, direction: Direction) -> Result<(), Error> {
         if self.group.client != client {
             return Err(Error::BadHandle("SA"));
@@ -433,6 +432,12 @@ impl SaEntry {
             return Err(GONE);
         }
         Ok(())
+    }
+
+    /// Whether [`SaEntry::belongs`] has nothing to object.
+    #[inline]
+    pub(crate) fn serves(&self, client: Key, group: Option<Key>, direction: Direction) -> bool {
+        self.group.client == client && self.group.key == group && self.direction == direction && !self.group.is_gone()
     }
 
     /// The group that owns the SA.

@@ -250,17 +250,31 @@ impl Registry {
 
     /// Calls `work` with an SA; takes no lock.
     #[inline]
-    pub fn with_sa<R>(
+    pub fn with_sa(
         &self,
         client: Key,
         group: Option<Key>,
         sa: Key,
         direction: Direction,
-        work: impl FnOnce(&Entry<SaEntry>) -> R,
-    ) -> Result<R, Error> {
-        self.sas
-            .with(sa, |entry| entry.value.belongs(client, group, direction).map(|()| work(entry)))
-            .unwrap_or_else(|| Err(self.explain(client, group)))
+        work: impl FnOnce(&Entry<SaEntry>),
+    ) -> Result<(), Error> {
+        let done = self.sas.with(sa, |entry| {
+            let serves = entry.value.serves(client, group, direction);
+            if serves {
+                work(entry);
+            }
+            serves
+        });
+        if done == Some(true) { Ok(()) } else { Err(self.why_not(client, group, sa, direction)) }
+    }
+
+    /// Why a call with these handles finds no SA.
+    #[cold]
+    fn why_not(&self, client: Key, group: Option<Key>, sa: Key, direction: Direction) -> Error {
+        match self.sas.with(sa, |entry| entry.value.belongs(client, group, direction)) {
+            Some(Err(error)) => error,
+            _ => self.explain(client, group),
+        }
     }
 
     /// An SA, to be kept until a call is answered.
