@@ -43,6 +43,12 @@ fn a_callback_may_close_its_own_handle() {
     let group = registry.group(client, None).unwrap();
     let (sender, receiver) = mpsc::channel();
     let order = Arc::new(Mutex::new(Vec::new()));
+    // The first call waits until all are submitted: none is after the close.
+    let (submitted, all_submitted) = mpsc::channel();
+    let wait = move |_| {
+        let _ = all_submitted.recv_timeout(Duration::from_secs(20));
+    };
+    assert!(group.submit(Lane::Control, Class::default(), told(wait, || {})).is_ok());
     for number in 0..10 {
         let (sender, order) = (sender.clone(), order.clone());
         let work = told(
@@ -57,6 +63,7 @@ fn a_callback_may_close_its_own_handle() {
         );
         assert!(group.submit(Lane::Control, Class::default(), work).is_ok());
     }
+    submitted.send(()).unwrap();
     let order_at_close = receiver.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(order_at_close, (0..10).collect::<Vec<_>>());
 }
