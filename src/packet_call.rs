@@ -198,6 +198,10 @@ impl Work for Queued {
         self.jobs.len()
     }
 
+    fn gains_together(&self) -> bool {
+        self.sa.works_abreast()
+    }
+
     fn packets(&mut self) -> Option<&mut dyn Packets> {
         Some(self)
     }

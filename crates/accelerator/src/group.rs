@@ -454,6 +454,11 @@ impl Entry<SaEntry> {
         self.tell(&events);
     }
 
+    /// Whether its packets take less time together with those of other SAs than alone.
+    pub fn works_abreast(&self) -> bool {
+        self.value.association.works_abreast()
+    }
+
     /// What processes its packets.
     pub(crate) fn association(&self) -> &dyn Association {
         &*self.value.association

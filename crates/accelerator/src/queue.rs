@@ -121,10 +121,10 @@ impl<T> Lines<T> {
     }
 
     /// The oldest task of the place whose turn it is, if it is `wanted`; else it stays, and its place keeps its turn.
-    fn pop_if(&mut self, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+    fn pop_if(&mut self, wanted: impl FnOnce(Class, &T) -> bool) -> Option<(Class, T)> {
         let next = self.next_class()?;
         let place = *self.turns[next].front()?;
-        self.lines.get(&place)?.tasks.front().filter(|(_, task)| wanted(task))?;
+        self.lines.get(&place)?.tasks.front().filter(|(class, task)| wanted(*class, task))?;
         self.passed_over(next);
         self.turns[next].pop_front();
         let line = self.lines.get_mut(&place)?;
@@ -136,7 +136,7 @@ impl<T> Lines<T> {
             line.rank = line.highest();
             self.turns[line.rank as usize].push_back(place);
         }
-        Some(task)
+        Some((class, task))
     }
 }
 
@@ -161,18 +161,27 @@ impl Queue {
         self.arrived.notify_all();
     }
 
-    /// Takes the next tasks: one, and those after it as long as all of them together weigh at most `weight`. Whether there
-    /// are any: not when the queue is closed and empty.
-    pub(crate) fn next(&self, weight: usize, tasks: &mut Vec<Task>) -> bool {
+    /// Takes the next task; and with one that gains from it, those after it that do, too, and are as urgent, as long as all
+    /// of them together weigh at most `weight`. Whether there are any: not when the queue is closed and empty.
+    pub(crate) fn next(&self, weight: usize, tasks: &mut VecDeque<Task>) -> bool {
         let mut state = self.state.lock();
         loop {
-            let mut left = weight;
-            while let Some(task) = state.0.pop_if(|task| tasks.is_empty() || task.work.weight() <= left) {
-                left = left.saturating_sub(task.work.weight());
-                tasks.push(task);
+            if let Some((class, task)) = state.0.pop_if(|_, _| true) {
+                let mut left = weight.saturating_sub(task.work.weight());
+                let gains = task.work.gains_together();
+                tasks.push_back(task);
+                while gains
+                    && let Some((_, task)) = state.0.pop_if(|other, task| {
+                        other >= class && task.work.gains_together() && task.work.weight() <= left
+                    })
+                {
+                    left -= task.work.weight();
+                    tasks.push_back(task);
+                }
+                return true;
             }
-            if !tasks.is_empty() || state.1 {
-                return !tasks.is_empty();
+            if state.1 {
+                return false;
             }
             self.arrived.wait(&mut state);
         }
@@ -204,7 +213,7 @@ mod tests {
         lines.push(Place::Own(2), Class::LowerEffort, "first");
         lines.push(Place::Own(2), Class::Expedited, "urgent");
         lines.push(Place::Own(2), Class::LowerEffort, "last");
-        let order: Vec<_> = std::iter::from_fn(|| lines.pop_if(|_| true)).collect();
+        let order: Vec<_> = std::iter::from_fn(|| lines.pop_if(|_, _| true).map(|(_, task)| task)).collect();
         assert_eq!(order, ["first", "urgent", "another", "last"]);
         assert!(lines.lines.is_empty() && lines.turns.iter().all(VecDeque::is_empty));
     }
@@ -219,7 +228,7 @@ mod tests {
         for number in 100..300 {
             lines.push(Place::Own(number), Class::Expedited, Class::Expedited);
             lines.push(Place::Own(number + 1000), Class::Expedited, Class::Expedited);
-            order.extend(lines.pop_if(|_| true));
+            order.extend(lines.pop_if(|_, _| true).map(|(_, task)| task));
         }
         let at = |class| order.iter().position(|other| *other == class);
         assert_eq!((at(Class::LowerEffort), at(Class::BestEffort)), (Some(64), Some(65)));
@@ -241,7 +250,7 @@ mod tests {
                     waiting.push((place, class(rank), number));
                     continue;
                 }
-                let Some(task) = lines.pop_if(|_| true) else {
+                let Some(task) = lines.pop_if(|_, _| true).map(|(_, task)| task) else {
                     prop_assert!(waiting.is_empty());
                     continue;
                 };

@@ -43,6 +43,11 @@ pub trait Association: Send + Sync {
         None
     }
 
+    /// Whether its packets take less time together with those of other SAs than alone.
+    fn works_abreast(&self) -> bool {
+        false
+    }
+
     /// Encapsulates or decapsulates `packets` in order; `verdicts` has as many entries. Neither allocates nor blocks.
     fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events;
 

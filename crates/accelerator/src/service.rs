@@ -50,6 +50,11 @@ pub trait Work: Send {
         None
     }
 
+    /// Whether it takes less time together with other such calls than alone.
+    fn gains_together(&self) -> bool {
+        false
+    }
+
     /// How much waits with it, in packets: what a group may have in flight is bounded by that, too.
     fn weight(&self) -> usize {
         1
@@ -62,7 +67,7 @@ pub trait Packets {
     /// failed.
     fn lay_out<'a>(&'a mut self, packets: &mut ArrayVec<Buffers<'a>, MAX_BATCH>) -> Option<&'a Entry<SaEntry>>;
 
-    /// Takes in what became of them, in order.
+    /// Takes in what became of them, in order. Those without a verdict have failed.
     fn settle(&mut self, verdicts: &[Verdict]);
 }
 

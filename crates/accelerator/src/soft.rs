@@ -52,6 +52,10 @@ impl Association for Sa {
         Some(self)
     }
 
+    fn works_abreast(&self) -> bool {
+        self.works_abreast()
+    }
+
     fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
         self.process(packets, verdicts)
     }

@@ -1,6 +1,9 @@
 //! What a worker does with what waits: packet calls that come one after the other are processed together.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use arrayvec::ArrayVec;
 use gipsec_engine::{Buffers, Events, MAX_BATCH, PacketError, Verdict};
@@ -9,24 +12,23 @@ use crate::{Call, Entry, SaEntry, mailbox::Task, queue::Queue, service::Outcome}
 
 /// Runs tasks until the queue is closed and empty: the life of a worker.
 pub(crate) fn serve(queue: &Queue) {
-    let mut tasks = Vec::new();
+    let mut tasks = VecDeque::new();
     while queue.next(MAX_BATCH, &mut tasks) {
-        let mut rest = &mut tasks[..];
-        while !rest.is_empty() {
+        while !tasks.is_empty() {
             // The work turns its own defects into results; one that escapes must not end the worker.
-            let together = match catch_unwind(AssertUnwindSafe(|| run_together(rest))) {
+            let together = catch_unwind(AssertUnwindSafe(|| run_together(tasks.make_contiguous())));
+            let done = match together {
                 Ok(0) => {
-                    rest.iter_mut().take(1).for_each(run_one);
+                    tasks.iter_mut().take(1).for_each(run_one);
                     1
                 }
                 Ok(count) => count,
-                // Not reached. Nothing is settled: all of them have failed.
-                Err(_) => rest.len(),
+                // Not reached. What may have been laid out has failed.
+                Err(_) => fail(tasks.make_contiguous()),
             };
-            rest = &mut rest[together..];
-        }
-        for task in tasks.drain(..) {
-            task.group.mailbox().post(task);
+            for task in tasks.drain(..done) {
+                task.group.mailbox().post(task);
+            }
         }
     }
 }
@@ -34,6 +36,13 @@ pub(crate) fn serve(queue: &Queue) {
 fn run_one(task: &mut Task) {
     let outcome = if task.group.is_gone() { Outcome::Gone } else { Outcome::Run };
     drop(catch_unwind(AssertUnwindSafe(|| task.work.run(outcome))));
+}
+
+/// Has the packet calls that come first fail; how many.
+#[cold]
+fn fail(tasks: &mut [Task]) -> usize {
+    let calls = tasks.iter_mut().map_while(|task| task.work.packets());
+    calls.map(|call| call.settle(&[Err(PacketError::Crypto); MAX_BATCH])).count().max(1)
 }
 
 /// Processes as many packet calls as come first and can be processed together; how many, 0 when it would be one.

@@ -162,6 +162,11 @@ impl Inbound {
         self.attributes.protocol == Protocol::Esp
     }
 
+    /// Whether there is a number of bytes after which packets are refused.
+    pub(crate) fn has_hard_lifetime(&self) -> bool {
+        self.limits.has_hard()
+    }
+
     /// What opens its packets.
     pub(crate) fn transform(&self) -> &Transform {
         &self.transform

@@ -1,6 +1,9 @@
 //! Initialisation vectors (R29): an IV is used once for a key.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
 
 use ::cipher::{Block, BlockCipherEncrypt, KeyInit};
 use aes::Aes128Enc;
@@ -39,7 +42,12 @@ impl Kind {
 /// The IVs of one outbound SA.
 pub(crate) enum Source {
     None,
-    Random(Box<Random>),
+    Random {
+        fixed: Box<Random>,
+        next: AtomicU64,
+        /// Whether the given one has still to be used.
+        first_waits: AtomicBool,
+    },
     /// The SA's own counter: it starts anywhere, goes up by one for each packet, and nothing sets it back.
     Counter(AtomicU64),
 }
@@ -48,39 +56,29 @@ pub(crate) enum Source {
 /// SP 800-38A appendix C, with a key of its own).
 pub(crate) struct Random {
     key: Aes128Enc,
-    next: AtomicU64,
     /// The one that was given for the first packet.
     first: [u8; MAX_IV],
-    /// Whether `first` has still to be used.
-    first_waits: AtomicBool,
 }
 
 impl Random {
-    fn new(first: Option<&[u8]>) -> Self {
+    fn new(first: &[u8]) -> Self {
         let mut key = Zeroizing::new([0; 16]);
         rand::rng().fill_bytes(&mut *key);
         let mut padded = [0; MAX_IV];
-        if let Some(first) = first {
-            padded[..first.len()].copy_from_slice(first);
-        }
-        Self {
-            key: Aes128Enc::new((&*key).into()),
-            next: AtomicU64::new(0),
-            first: padded,
-            first_waits: AtomicBool::new(first.is_some()),
-        }
+        padded[..first.len()].copy_from_slice(first);
+        Self { key: Aes128Enc::new((&*key).into()), first: padded }
     }
 
-    fn take(&self, count: usize, batch: &mut Batch) {
-        let start = self.next.fetch_add(count as u64, Relaxed);
-        for number in start..start + count as u64 {
+    /// The IVs of these numbers; the first of them may be the given one instead.
+    fn fill(&self, numbers: Range<u64>, first_given: bool, batch: &mut Batch) {
+        for number in numbers {
             let mut block = Block::<Aes128Enc>::default();
             block[..8].copy_from_slice(&number.to_le_bytes());
             batch.blocks.push(block);
         }
         self.key.encrypt_blocks(&mut batch.blocks);
-        batch.first_given = self.first_waits.load(Relaxed) && count > 0 && self.first_waits.swap(false, Relaxed);
-        if let (true, Some(block)) = (batch.first_given, batch.blocks.first_mut()) {
+        batch.first_given = first_given;
+        if let (true, Some(block)) = (first_given, batch.blocks.first_mut()) {
             *block = self.first.into();
         }
     }
@@ -93,7 +91,11 @@ impl Source {
         }
         Ok(match kind {
             Kind::None => Self::None,
-            Kind::Random(_) => Self::Random(Box::new(Random::new(first))),
+            Kind::Random(_) => Self::Random {
+                fixed: Box::new(Random::new(first.unwrap_or_default())),
+                next: AtomicU64::new(0),
+                first_waits: AtomicBool::new(first.is_some()),
+            },
             Kind::Counter => Self::Counter(AtomicU64::new(match first.and_then(|first| first.first_chunk()) {
                 Some(first) => u64::from_be_bytes(*first),
                 None => rand::rng().next_u64(),
@@ -107,15 +109,20 @@ impl Source {
         match self {
             Self::None => {}
             Self::Counter(next) => batch.start = next.fetch_add(count as u64, Relaxed),
-            Self::Random(random) => random.take(count.min(MAX_BATCH), batch),
+            Self::Random { fixed, next, first_waits } => {
+                let count = count.min(MAX_BATCH) as u64;
+                let start = next.fetch_add(count, Relaxed);
+                let first_given = first_waits.load(Relaxed) && count > 0 && first_waits.swap(false, Relaxed);
+                fixed.fill(start..start + count, first_given, batch);
+            }
         }
     }
 
     /// Says that only the first `used` of a batch were used. Of those left a given one is used later, the others never.
     #[cold]
     pub(crate) fn give_back(&self, batch: &Batch, used: usize) {
-        if let (Self::Random(random), 0, true) = (self, used, batch.first_given) {
-            random.first_waits.store(true, Relaxed);
+        if let (Self::Random { first_waits, .. }, 0, true) = (self, used, batch.first_given) {
+            first_waits.store(true, Relaxed);
         }
     }
 }

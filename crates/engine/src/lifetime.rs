@@ -64,6 +64,11 @@ impl Limits {
         }
     }
 
+    /// Whether packets are refused some time.
+    pub(crate) fn has_hard(&self) -> bool {
+        self.hard.is_some()
+    }
+
     /// Payload bytes that may still go through; a packet is refused when none are left.
     #[inline]
     pub(crate) fn left(&self, counters: &Counters) -> u64 {

@@ -37,7 +37,10 @@ pub struct Outbound {
 
 /// What came of packets before the transform.
 pub(crate) struct Framed {
-    numbers: Numbers,
+    /// Sequence numbers that nobody else gets.
+    taken: Numbers,
+    /// The last one that was used.
+    last: u64,
     sent: u64,
     payload_bytes: u64,
     in_udp: bool,
@@ -146,11 +149,12 @@ impl Outbound {
             }
             Protocol::Ah => Batch::<false> { sa, route, payload, numbers, ivs, tally }.write_ah(packets, verdicts),
         };
+        let mut taken = numbers;
         if used < numbers.count {
             progress.ivs.give_back(ivs, used);
-            progress.sequence.give_back(numbers, used);
+            taken = progress.sequence.give_back(numbers, used);
         }
-        Framed { numbers: Numbers { count: used, ..numbers }, sent, payload_bytes, in_udp: route.udp.is_some() }
+        Framed { taken, last: numbers.before + used as u64, sent, payload_bytes, in_udp: route.udp.is_some() }
     }
 
     /// Ends packets that were framed and went through the transform, and counts them.
@@ -160,14 +164,19 @@ impl Outbound {
             finish_udp(packets, verdicts);
         }
         let (packets, bytes) = self.progress.counters.add(framed.sent, framed.payload_bytes);
-        let mut events = self.limits.after(packets, bytes, framed.numbers.last());
-        self.limits.after_taking(framed.numbers, self.progress.sequence.limit(), &mut events);
+        let mut events = self.limits.after(packets, bytes, framed.last);
+        self.limits.after_taking(framed.taken, self.progress.sequence.limit(), &mut events);
         events
     }
 
     /// Whether its packets are ESP.
     pub(crate) fn is_esp(&self) -> bool {
         self.attributes.protocol == Protocol::Esp
+    }
+
+    /// Whether there is a number of bytes after which packets are refused.
+    pub(crate) fn has_hard_lifetime(&self) -> bool {
+        self.limits.has_hard()
     }
 
     /// What seals its packets.

@@ -29,8 +29,16 @@ pub(crate) struct Replay {
     /// Window size in packets; 0 when replay is not checked.
     size: AtomicU32,
     extended: bool,
-    words: Box<[AtomicU64]>,
+    words: Box<[Line]>,
 }
+
+/// Words of the ring on a cache line of their own: threads on other SAs write others.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Line([AtomicU64; LINE]);
+
+/// Words of a line.
+const LINE: usize = 8;
 
 impl Replay {
     /// A window of `size` packets; None checks nothing, and follows the sequence number for ESN alone.
@@ -42,7 +50,8 @@ impl Replay {
             top: AtomicU64::new(0),
             size: AtomicU32::new(size.unwrap_or(0)),
             extended,
-            words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            // A power of two, and more than a line where there are any.
+            words: (0..words / LINE as u64).map(|_| Line::default()).collect(),
         }
     }
 
@@ -174,7 +183,7 @@ impl Replay {
     /// Starts over at `top`; bit *i* of `seen` says that `top - i` was seen (R31). Older numbers count as seen, also in a
     /// window that is made larger later. A packet in flight is judged by the old state or the new one.
     pub(crate) fn restart(&self, top: u64, seen: u32) {
-        let count = self.words.len() as u64;
+        let count = self.count();
         if count == 0 {
             self.top.store(top, Relaxed);
             return;
@@ -201,21 +210,27 @@ impl Replay {
 
     /// Changes the window size, up to what there is room for.
     pub(crate) fn resize(&self, size: u32) {
-        let room = u32::try_from((self.words.len() as u64).saturating_sub(1) * BLOCK).unwrap_or(MAX_WINDOW);
+        let room = u32::try_from(self.count().saturating_sub(1) * BLOCK).unwrap_or(MAX_WINDOW);
         if room != 0 {
             self.size.store(size.clamp(MIN_WINDOW, room), Relaxed);
         }
+    }
+
+    /// Words of the ring.
+    #[inline]
+    fn count(&self) -> u64 {
+        (self.words.len() * LINE) as u64
     }
 
     /// The word of a sequence number, its lap there, and its bit.
     #[inline]
     fn place(&self, sequence: u64) -> (&AtomicU64, u64, u64) {
         let block = sequence / BLOCK;
-        let mask = self.words.len() as u64 - 1;
+        let mask = self.count() - 1;
         // Lap 0 is what an untouched word says, so laps count from 1; 32 bits of it are kept.
         let lap = ((block >> mask.count_ones()) + 1) & 0xffff_ffff;
         let index = (block & mask) as usize;
-        (&self.words[index], lap, 1 << (sequence % BLOCK))
+        (&self.words[index / LINE].0[index % LINE], lap, 1 << (sequence % BLOCK))
     }
 }
 

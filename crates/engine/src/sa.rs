@@ -7,7 +7,7 @@ use gipsec_wire::protocol;
 
 use crate::{
     Attributes, Buffers, Change, Compression, Direction, Drops, Events, Inbound, Keys, Mode, Outbound, PacketError,
-    Parameters, Protocol, SaError, Statistics, Verdict, bundle, outbound::Payload, stage::Stage,
+    Parameters, Protocol, SaError, Statistics, Verdict, bundle, outbound::Payload, stage::Stage, transform::Transform,
 };
 
 /// Entries of a bundle at most.
@@ -94,6 +94,18 @@ impl Sa {
             Stages::One(only) => only.process(Payload::Packet, packets, verdicts),
             Stages::Many(stages) => bundle::process(stages, Payload::Packet, packets, verdicts),
         }
+    }
+
+    /// Whether its packets take less time together with those of other SAs than alone.
+    pub fn works_abreast(&self) -> bool {
+        let transform = self.outbound().map(Outbound::transform).or(self.inbound().map(Inbound::transform));
+        transform.is_some_and(Transform::works_abreast)
+    }
+
+    /// Whether there is a number of bytes after which packets are refused.
+    pub(crate) fn has_hard_lifetime(&self) -> bool {
+        self.outbound().is_some_and(Outbound::has_hard_lifetime)
+            || self.inbound().is_some_and(Inbound::has_hard_lifetime)
     }
 
     /// The only entry of an outbound SA.

@@ -51,10 +51,15 @@ impl Sequence {
         }
     }
 
-    /// Gives back what was taken after the first `used`; where others took some meanwhile, these are never used.
+    /// Gives back what was taken after the first `used`. What is taken then: where others took some meanwhile, all of it
+    /// still, and the rest is never used.
     #[cold]
-    pub(crate) fn give_back(&self, numbers: Numbers, used: usize) {
-        let _ = self.last.compare_exchange(numbers.last(), numbers.before + used as u64, Relaxed, Relaxed);
+    pub(crate) fn give_back(&self, numbers: Numbers, used: usize) -> Numbers {
+        let kept = Numbers { count: used, ..numbers };
+        match self.last.compare_exchange(numbers.last(), kept.last(), Relaxed, Relaxed) {
+            Ok(_) => kept,
+            Err(_) => numbers,
+        }
     }
 
     /// The last number there is.
@@ -77,6 +82,18 @@ impl Sequence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_given_back_is_taken_again_unless_others_came_between() {
+        let sequence = Sequence::new(false);
+        let numbers = sequence.take(5);
+        assert_eq!(sequence.give_back(numbers, 2), Numbers { before: 0, count: 2 });
+        let numbers = sequence.take(3);
+        assert_eq!(numbers, Numbers { before: 2, count: 3 });
+        assert_eq!(sequence.take(1).before, 5);
+        assert_eq!(sequence.give_back(numbers, 1), numbers);
+        assert_eq!(sequence.take(1).before, 6);
+    }
 
     #[test]
     fn numbers_end_at_the_limit() {

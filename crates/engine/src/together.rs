@@ -1,6 +1,8 @@
 //! Calls of several SAs processed in one step, so that their packets share the lanes of a transform: one packet of an SA
 //! alone waits for every block of AES-CBC and every round of a hash, and many packets wait no longer.
 
+use std::ptr;
+
 use arrayvec::ArrayVec;
 
 use crate::{
@@ -25,7 +27,7 @@ pub struct Call<'a, 'b> {
 /// Does the same as [`Sa::process`] for each call in turn; two calls with one SA are processed in order.
 pub fn process_together(calls: &mut [Call<'_, '_>]) {
     let packets: usize = calls.iter().map(|call| call.packets.len()).sum();
-    if packets > MAX_BATCH || calls.len() < 2 {
+    if packets > MAX_BATCH || !(2..=MAX_BATCH).contains(&calls.len()) || shares_a_limit(calls) {
         for call in calls {
             *call.events = call.sa.process(call.packets, call.verdicts);
         }
@@ -36,6 +38,14 @@ pub fn process_together(calls: &mut [Call<'_, '_>]) {
     for call in calls.iter_mut().filter(|call| outbound(call.sa).is_none() && inbound(call.sa).is_none()) {
         *call.events = call.sa.process(call.packets, call.verdicts);
     }
+}
+
+/// Whether two calls are for one SA with a hard lifetime: what one of them uses up is no longer left for the other.
+fn shares_a_limit(calls: &[Call<'_, '_>]) -> bool {
+    calls
+        .iter()
+        .enumerate()
+        .any(|(at, call)| call.sa.has_hard_lifetime() && calls[..at].iter().any(|other| ptr::eq(other.sa, call.sa)))
 }
 
 /// The only entry of an outbound SA whose packets go abreast.

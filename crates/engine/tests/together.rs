@@ -2,11 +2,13 @@
 
 mod cases;
 
+use std::num::NonZeroU32;
+
 use cases::*;
 use gipsec_engine::*;
 use proptest::prelude::*;
 
-/// Both SAs of a case.
+/// Both SAs of a case, with a hard lifetime of 2 kB where it has a window.
 fn pair(case: &Case) -> (Sa, Sa) {
     let [outbound, inbound] = [
         Rules::Outbound(OutboundRules { ecn: true, ..OutboundRules::default() }),
@@ -17,7 +19,10 @@ fn pair(case: &Case) -> (Sa, Sa) {
         }),
     ]
     .map(|rules| {
-        let (attributes, keys) = case.attributes(rules);
+        let (mut attributes, keys) = case.attributes(rules);
+        let limit = case.window.and_then(|_| NonZeroU32::new(2));
+        attributes.lifetime = Lifetime { soft_kilobytes: limit.and(NonZeroU32::new(1)), hard_kilobytes: limit };
+        attributes.notify.soft_lifetime = true;
         Sa::new(vec![BundleEntry { parameters: attributes.into(), keys }]).unwrap()
     });
     (outbound, inbound)
@@ -25,7 +30,12 @@ fn pair(case: &Case) -> (Sa, Sa) {
 
 /// Has each packet processed with the SA of that index, in calls of consecutive packets with the same SA, and says what
 /// came of it.
-fn process(sas: &[Sa], packets: &[(usize, Vec<u8>)], room: usize, together: bool) -> Vec<Result<Vec<u8>, PacketError>> {
+fn process(
+    sas: &[Sa],
+    packets: &[(usize, Vec<u8>)],
+    room: usize,
+    together: bool,
+) -> (Vec<Result<Vec<u8>, PacketError>>, Vec<Events>) {
     let mut outputs = vec![vec![0; room]; packets.len()];
     let mut verdicts = vec![Err(PacketError::Crypto); packets.len()];
     let mut events = vec![Events::default(); packets.len()];
@@ -51,7 +61,7 @@ fn process(sas: &[Sa], packets: &[(usize, Vec<u8>)], room: usize, together: bool
     }
     drop(calls);
     drop(buffers);
-    outputs
+    let results = outputs
         .into_iter()
         .zip(verdicts)
         .map(|(mut output, verdict)| {
@@ -61,7 +71,8 @@ fn process(sas: &[Sa], packets: &[(usize, Vec<u8>)], room: usize, together: bool
             output.truncate(verdict?);
             Ok(output)
         })
-        .collect()
+        .collect();
+    (results, events)
 }
 
 fn statistics(sas: &[Sa]) -> Vec<(Statistics, Drops)> {
@@ -77,7 +88,7 @@ proptest! {
         order in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..10, any::<prop::sample::Index>()), 1..80),
     ) {
         let (outbound, inbound): (Vec<Sa>, Vec<Sa>) = cases.iter().map(pair).unzip();
-        let again: Vec<Sa> = cases.iter().map(|case| pair(case).1).collect();
+        let (outbound_again, again): (Vec<Sa>, Vec<Sa>) = cases.iter().map(pair).unzip();
         // Some are no packets.
         let packets: Vec<(usize, Vec<u8>)> = order
             .iter()
@@ -87,7 +98,14 @@ proptest! {
             })
             .collect();
         let room = cases.iter().map(|case| case.packet.len()).max().unwrap_or(0) + 400;
-        let sealed = process(&outbound, &packets, room, true);
+        let (sealed, events) = process(&outbound, &packets, room, true);
+        let (sealed_again, events_again) = process(&outbound_again, &packets, room, false);
+        let lengths = |sealed: &[Result<Vec<u8>, PacketError>]| -> Vec<_> {
+            sealed.iter().map(|sealed| sealed.as_ref().map(Vec::len).map_err(|error| *error)).collect()
+        };
+        prop_assert_eq!(lengths(&sealed), lengths(&sealed_again));
+        prop_assert_eq!(events, events_again);
+        prop_assert_eq!(statistics(&outbound), statistics(&outbound_again));
         // Some are changed on the way, some come twice.
         let mut received: Vec<(usize, Vec<u8>)> = Vec::new();
         for (((which, packet), (_, kind, at)), sealed) in packets.iter().zip(&order).zip(&sealed) {
@@ -103,15 +121,18 @@ proptest! {
                         received.push((*which, sealed));
                     }
                 }
-                Err(_) => prop_assert!(*kind == 0 || packet.len() > 60_000),
+                Err(error) => prop_assert!(*kind == 0 || *error == PacketError::LifetimeExpired, "{} bytes", packet.len()),
             }
         }
-        let opened = process(&inbound, &received, room, true);
-        prop_assert_eq!(&opened, &process(&again, &received, room, false));
+        let (opened, events) = process(&inbound, &received, room, true);
+        let (opened_again, events_again) = process(&again, &received, room, false);
+        prop_assert_eq!(&opened, &opened_again);
+        prop_assert_eq!(events, events_again);
         prop_assert_eq!(statistics(&inbound), statistics(&again));
         let intact = order.iter().zip(&sealed).filter(|((_, kind, _), sealed)| *kind > 2 && sealed.is_ok()).count();
         let authentic = cases.iter().all(|case| case.transform.is_authentic());
-        prop_assert!(!authentic || opened.iter().filter(|opened| opened.is_ok()).count() >= intact);
+        let limited = cases.iter().any(|case| case.window.is_some());
+        prop_assert!(!authentic || limited || opened.iter().filter(|opened| opened.is_ok()).count() >= intact);
         let processed: u64 = statistics(&outbound).iter().map(|(statistics, _)| statistics.packets_processed).sum();
         prop_assert_eq!(processed, sealed.iter().filter(|sealed| sealed.is_ok()).count() as u64);
     }

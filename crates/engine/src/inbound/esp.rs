@@ -84,9 +84,33 @@ impl Inbound {
         results: &[Result<(), Forged>],
     ) {
         let mut results = results.iter();
+        // Packets are judged in order, those that fit together.
+        for admitted in admitted.chunk_by(|a, b| a.fits && b.fits) {
+            match admitted {
+                [only] if !only.fits => {
+                    let Some(packet) = packets.get_mut(only.index) else { continue }; // not reached
+                    let delivered = self.open_elsewhere(route, only, packet, tally);
+                    self.settle(only, delivered, verdicts, tally);
+                }
+                fitting => self.deliver_fitting(route, packets, verdicts, tally, fitting, &mut results),
+            }
+        }
+    }
+
+    /// As [`Inbound::deliver_all`], for packets that fit; takes as many results.
+    #[inline]
+    fn deliver_fitting<'r>(
+        &self,
+        route: &Route,
+        packets: &mut [Buffers<'_>],
+        verdicts: &mut [Verdict],
+        tally: &mut Tally,
+        admitted: &[Admitted],
+        results: &mut impl Iterator<Item = &'r Result<(), Forged>>,
+    ) {
         let mut contents: ArrayVec<Result<Content, PacketError>, MAX_BATCH> = ArrayVec::new();
         let mut authentic: ArrayVec<u64, MAX_BATCH> = ArrayVec::new();
-        for admitted in admitted.iter().filter(|admitted| admitted.fits) {
+        for admitted in admitted {
             let content = match (results.next(), packets.get(admitted.index)) {
                 (Some(Ok(())), Some(packet)) => {
                     self.read(route, admitted, self.plaintext(admitted, packet), packet.capacity())
@@ -100,19 +124,25 @@ impl Inbound {
         }
         let mut seen = [Ok(()); MAX_BATCH];
         self.progress.replay.accept_all(&authentic, &mut seen[..authentic.len()]);
-        let (mut contents, mut seen) = (contents.iter(), seen.iter());
-        for admitted in admitted {
-            let (Some(packet), Some(verdict)) = (packets.get_mut(admitted.index), verdicts.get_mut(admitted.index))
-            else {
-                continue; // not reached
-            };
-            let delivered = if admitted.fits {
-                let content = contents.next().copied().unwrap_or(Err(PacketError::BadIcv));
-                let seen = if is_to_be_marked(content) { seen.next().copied().unwrap_or(Ok(())) } else { Ok(()) };
-                self.finish(admitted, packet, seen.and(content), tally)
-            } else {
-                self.open_elsewhere(route, admitted, packet, tally)
-            };
+        let mut seen = seen.iter();
+        for (admitted, content) in admitted.iter().zip(&contents) {
+            let Some(packet) = packets.get_mut(admitted.index) else { continue }; // not reached
+            let seen = if is_to_be_marked(*content) { seen.next().copied().unwrap_or(Ok(())) } else { Ok(()) };
+            let delivered = self.finish(admitted, packet, seen.and(*content), tally);
+            self.settle(admitted, delivered, verdicts, tally);
+        }
+    }
+
+    /// Says what became of a packet, and counts it.
+    #[inline(always)]
+    fn settle(
+        &self,
+        admitted: &Admitted,
+        delivered: Result<Delivered, PacketError>,
+        verdicts: &mut [Verdict],
+        tally: &mut Tally,
+    ) {
+        if let Some(verdict) = verdicts.get_mut(admitted.index) {
             *verdict = match delivered {
                 Ok(delivered) => tally.accept(delivered),
                 Err(error) => self.refused(error),

@@ -14,10 +14,15 @@ use super::{
 use crate::batch::MAX_BATCH;
 
 impl Transform {
-    /// Whether packets take less time together, also with those of other keys.
+    /// Whether packets take less time together, also with those of other keys: all that takes long goes abreast.
     pub(crate) fn works_abreast(&self) -> bool {
-        matches!(&self.algorithm, Algorithm::Separate { cipher, integrity }
-            if matches!(cipher, CipherKey::CbcEncrypt(_)) || matches!(integrity, IntegrityKey::Sha1(_) | IntegrityKey::Sha256(_)))
+        match &self.algorithm {
+            Algorithm::Separate { cipher, integrity } => {
+                !matches!(cipher, CipherKey::Des(_) | CipherKey::TripleDes(_))
+                    && matches!(integrity, IntegrityKey::Sha1(_) | IntegrityKey::Sha256(_))
+            }
+            Algorithm::Gcm(_) | Algorithm::Gmac(_) | Algorithm::Aead(_) => false,
+        }
     }
 }
 
