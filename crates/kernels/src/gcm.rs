@@ -30,7 +30,7 @@ mod backend;
 mod job;
 mod portable;
 #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
-mod x86;
+pub(crate) mod x86;
 
 use core::fmt;
 

@@ -3,6 +3,7 @@
 //!
 //! * [`gcm`]: AES-GCM and GMAC, one packet per call or, for short packets, many.
 //! * [`cbc`]: AES-CBC, encrypting many packets per call.
+//! * [`ctr`]: AES-CTR, the blocks of a packet in parallel.
 //! * [`hmac`]: HMAC-SHA1 and HMAC-SHA256, many packets per call.
 //!
 //! A process uses one backend, picked on first use and reported by
@@ -18,6 +19,7 @@ mod unrolled;
 #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
 mod aes_keys;
 pub mod cbc;
+pub mod ctr;
 pub mod gcm;
 pub mod hmac;
 

@@ -1,18 +1,15 @@
 //! Encryption algorithms that go with a separate integrity algorithm.
 
-use ::cipher::{Block, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit, StreamCipher, inout::InOutBuf};
-use aes::{Aes128Enc, Aes192Enc, Aes256Enc};
+use ::cipher::{Block, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit, inout::InOutBuf};
 use arrayvec::ArrayVec;
 use des::{Des, TdesEde3};
-use gipsec_kernels::cbc;
+use gipsec_kernels::{cbc, ctr};
 use zeroize::ZeroizeOnDrop;
 
 use crate::{Cipher, Direction, SaError, batch::MAX_BATCH, iv};
 
 type CbcEncryptor<'a, C> = ::cbc::Encryptor<&'a C>;
 type CbcDecryptor<'a, C> = ::cbc::Decryptor<&'a C>;
-type CtrCore<'a, C> = ctr::CtrCore<&'a C, ctr::flavors::Ctr32BE>;
-type Ctr<'a, C> = ctr::Ctr32BE<&'a C>;
 
 /// A key, expanded for one direction.
 pub(super) enum CipherKey {
@@ -21,41 +18,12 @@ pub(super) enum CipherKey {
     TripleDes(Box<TdesEde3>),
     CbcEncrypt(cbc::EncryptKey),
     CbcDecrypt(cbc::DecryptKey),
-    Ctr { key: AesEncrypt, nonce: CtrNonce },
-}
-
-/// AES keys that encrypt.
-pub(super) enum AesEncrypt {
-    Aes128(Aes128Enc),
-    Aes192(Aes192Enc),
-    Aes256(Aes256Enc),
+    Ctr { key: ctr::Key, nonce: CtrNonce },
 }
 
 /// The nonce of RFC 3686 section 4, agreed with the key.
 #[derive(ZeroizeOnDrop)]
 pub(super) struct CtrNonce([u8; 4]);
-
-/// Does the same with a key of any of the three lengths.
-macro_rules! with_aes {
-    ($kind:ident, $key:expr, $name:ident => $body:expr) => {
-        match $key {
-            $kind::Aes128($name) => $body,
-            $kind::Aes192($name) => $body,
-            $kind::Aes256($name) => $body,
-        }
-    };
-}
-
-impl AesEncrypt {
-    fn new(key: &[u8]) -> Option<Self> {
-        match key.len() {
-            16 => Aes128Enc::new_from_slice(key).ok().map(Self::Aes128),
-            24 => Aes192Enc::new_from_slice(key).ok().map(Self::Aes192),
-            32 => Aes256Enc::new_from_slice(key).ok().map(Self::Aes256),
-            _ => None,
-        }
-    }
-}
 
 /// What is decrypted: from one place to another, or in place.
 pub(super) enum Body<'a> {
@@ -104,7 +72,7 @@ impl CipherKey {
             (Cipher::AesCbc, Direction::Inbound) => cbc::DecryptKey::new(key).map(Self::CbcDecrypt),
             (Cipher::AesCtr, _) => key
                 .split_last_chunk()
-                .and_then(|(key, nonce)| Some(Self::Ctr { key: AesEncrypt::new(key)?, nonce: CtrNonce(*nonce) })),
+                .and_then(|(key, nonce)| Some(Self::Ctr { key: ctr::Key::new(key)?, nonce: CtrNonce(*nonce) })),
         }
         .ok_or(LENGTH)
     }
@@ -138,10 +106,7 @@ impl CipherKey {
                 encrypt_blocks(CbcEncryptor::<TdesEde3>::inner_iv_init(key, block::<8>(iv).into()), payload, body);
             }
             Self::CbcEncrypt(key) => key.encrypt(&mut [cbc::Job { iv: *block(iv), payload, body }]),
-            Self::Ctr { key, nonce } => {
-                let counter = nonce.counter_block(iv);
-                with_aes!(AesEncrypt, key, key => encrypt_stream(Ctr::from_core(CtrCore::inner_iv_init(key, (&counter).into())), payload, body));
-            }
+            Self::Ctr { key, nonce } => key.seal(&nonce.counter_block(iv), payload, body),
         }
     }
 
@@ -170,11 +135,10 @@ impl CipherKey {
                 Body::Apart { input, output } => key.decrypt(block(iv), input, output),
                 Body::InPlace(body) => key.decrypt_in_place(block(iv), body),
             },
-            Self::Ctr { key, nonce } => {
-                let counter = nonce.counter_block(iv);
-                let body = body.in_out();
-                with_aes!(AesEncrypt, key, key => Ctr::from_core(CtrCore::inner_iv_init(key, (&counter).into())).apply_keystream_inout(body));
-            }
+            Self::Ctr { key, nonce } => match body {
+                Body::Apart { input, output } => key.apply(&nonce.counter_block(iv), input, output),
+                Body::InPlace(body) => key.apply_in_place(&nonce.counter_block(iv), body),
+            },
         }
     }
 }
@@ -212,15 +176,4 @@ fn encrypt_blocks<M: BlockModeEncrypt>(mut mode: M, payload: Option<&[u8]>, body
 
 fn decrypt_blocks<M: BlockModeDecrypt>(mut mode: M, body: InOutBuf<'_, '_, u8>) {
     mode.decrypt_blocks_inout(body.into_chunks().0);
-}
-
-fn encrypt_stream<S: StreamCipher>(mut stream: S, payload: Option<&[u8]>, body: &mut [u8]) {
-    let mut done = 0;
-    if let Some(payload) = payload {
-        if let Ok(buffers) = InOutBuf::new(payload, &mut body[..payload.len()]) {
-            stream.apply_keystream_inout(buffers);
-        }
-        done = payload.len();
-    }
-    stream.apply_keystream_inout(InOutBuf::from(&mut body[done..]));
 }

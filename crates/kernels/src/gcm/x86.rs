@@ -1,7 +1,7 @@
 //! The x86-64 backends: key storage and dispatch to the kernel instance for
 //! the vector width and the key length.
 
-mod block;
+pub(crate) mod block;
 #[macro_use]
 mod ghash;
 #[macro_use]
@@ -66,22 +66,22 @@ pub(super) struct VectorKey {
 /// writable for `len` bytes, `split <= len`, and the two ranges are either
 /// disjoint or start at the same address.
 #[derive(Clone, Copy)]
-struct Span {
-    source: *const u8,
-    split: usize,
-    output: *mut u8,
-    len: usize,
+pub(crate) struct Span {
+    pub(crate) source: *const u8,
+    pub(crate) split: usize,
+    pub(crate) output: *mut u8,
+    pub(crate) len: usize,
 }
 
 impl Span {
     /// The buffer is read and written in place.
-    fn in_place(buffer: &mut [u8]) -> Self {
+    pub(crate) fn in_place(buffer: &mut [u8]) -> Self {
         let output = buffer.as_mut_ptr();
         Self { source: output, split: buffer.len(), output, len: buffer.len() }
     }
 
     /// `source` comes first, then what follows it in `output`.
-    fn between(source: &[u8], output: &mut [u8]) -> Self {
+    pub(crate) fn between(source: &[u8], output: &mut [u8]) -> Self {
         if source.is_empty() {
             return Self::in_place(output);
         }
@@ -100,7 +100,7 @@ impl Span {
     ///
     /// The span must be valid and hold more than `bytes` bytes.
     #[inline]
-    unsafe fn join(self, bytes: usize) -> Self {
+    pub(crate) unsafe fn join(self, bytes: usize) -> Self {
         if self.split >= bytes {
             return self;
         }
@@ -116,7 +116,7 @@ impl Span {
     ///
     /// The span must be valid and `bytes` at most its length.
     #[inline]
-    unsafe fn advance(self, bytes: usize) -> Self {
+    pub(crate) unsafe fn advance(self, bytes: usize) -> Self {
         Self {
             // The source may end before `bytes`; it is not read then.
             source: self.source.wrapping_add(bytes),

@@ -7,12 +7,12 @@ use core::arch::x86_64::{
 use crate::gcm::NONCE_LEN;
 
 /// Bytes in a block.
-pub(super) const BLOCK: usize = 16;
+pub(crate) const BLOCK: usize = 16;
 
 /// Reads a block.
 #[inline]
 #[target_feature(enable = "avx")]
-pub(super) fn load_block(bytes: &[u8; BLOCK]) -> __m128i {
+pub(crate) fn load_block(bytes: &[u8; BLOCK]) -> __m128i {
     // SAFETY: the reference is to 16 readable bytes; the load is unaligned.
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
@@ -20,7 +20,7 @@ pub(super) fn load_block(bytes: &[u8; BLOCK]) -> __m128i {
 /// Writes a block.
 #[inline]
 #[target_feature(enable = "avx")]
-pub(super) fn store_block(bytes: &mut [u8; BLOCK], block: __m128i) {
+pub(crate) fn store_block(bytes: &mut [u8; BLOCK], block: __m128i) {
     // SAFETY: the reference is to 16 writable bytes; the store is unaligned.
     unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), block) }
 }
@@ -28,7 +28,7 @@ pub(super) fn store_block(bytes: &mut [u8; BLOCK], block: __m128i) {
 /// The shuffle that reverses the bytes of a block.
 #[inline]
 #[target_feature(enable = "avx")]
-pub(super) fn byte_reversal() -> __m128i {
+pub(crate) fn byte_reversal() -> __m128i {
     _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f)
 }
 
@@ -36,14 +36,14 @@ pub(super) fn byte_reversal() -> __m128i {
 /// this order.
 #[inline]
 #[target_feature(enable = "avx")]
-pub(super) fn swap_block_bytes(block: __m128i) -> __m128i {
+pub(crate) fn swap_block_bytes(block: __m128i) -> __m128i {
     _mm_shuffle_epi8(block, byte_reversal())
 }
 
 /// The byte-reversed first counter block of a nonce.
 #[inline]
 #[target_feature(enable = "avx")]
-pub(super) fn counter_one(nonce: &[u8; NONCE_LEN]) -> __m128i {
+pub(crate) fn counter_one(nonce: &[u8; NONCE_LEN]) -> __m128i {
     let [a, b, c, d, e, f, g, h, rest @ ..] = *nonce;
     let high = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let low = u64::from(u32::from_be_bytes(rest)) << 32 | 1;
@@ -53,7 +53,7 @@ pub(super) fn counter_one(nonce: &[u8; NONCE_LEN]) -> __m128i {
 /// The byte-reversed last block of GHASH, from lengths in bytes.
 #[inline]
 #[target_feature(enable = "avx")]
-pub(super) fn length_block(aad: usize, text: usize) -> __m128i {
+pub(crate) fn length_block(aad: usize, text: usize) -> __m128i {
     let bits = |bytes: usize| (bytes as u64).wrapping_mul(8).cast_signed();
     _mm_set_epi64x(bits(aad), bits(text))
 }
@@ -66,7 +66,7 @@ pub(super) fn length_block(aad: usize, text: usize) -> __m128i {
 /// `len` bytes, but at most 16, must be readable at `bytes`.
 #[inline]
 #[target_feature(enable = "avx")]
-pub(super) unsafe fn load_partial_block(bytes: *const u8, len: usize) -> __m128i {
+pub(crate) unsafe fn load_partial_block(bytes: *const u8, len: usize) -> __m128i {
     // SAFETY: each branch reads bytes below `len` only.
     unsafe {
         if len >= BLOCK {
@@ -102,7 +102,7 @@ pub(super) unsafe fn load_partial_block(bytes: *const u8, len: usize) -> __m128i
 /// `len` bytes, but at most 16, must be writable at `bytes`.
 #[inline]
 #[target_feature(enable = "avx")]
-pub(super) unsafe fn store_partial_block(bytes: *mut u8, len: usize, block: __m128i) {
+pub(crate) unsafe fn store_partial_block(bytes: *mut u8, len: usize, block: __m128i) {
     // SAFETY: each branch writes bytes below `len` only.
     unsafe {
         if len >= BLOCK {
@@ -145,7 +145,7 @@ fn shift(bytes: usize) -> u32 {
 
 /// A number of bytes in a vector, for comparison with byte indexes.
 #[inline]
-pub(super) fn i8_len(bytes: usize) -> i8 {
+pub(crate) fn i8_len(bytes: usize) -> i8 {
     #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
     let bytes = bytes as i8;
     bytes
