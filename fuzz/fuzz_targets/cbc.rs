@@ -8,7 +8,7 @@ use aes::{
     cipher::{BlockModeEncrypt, InnerIvInit, KeyInit},
 };
 use gipsec_kernels::{
-    cbc::{DecryptKey, EncryptKey, Job},
+    cbc::{DecryptKey, EncryptKey, Job, encrypt_together},
     gcm::Backend,
 };
 use libfuzzer_sys::fuzz_target;
@@ -40,6 +40,27 @@ fn expected(key: &[u8], iv: &[u8; 16], packet: &[u8]) -> Vec<u8> {
 
 type Packet<'a> = ([u8; 16], Option<u16>, &'a [u8]);
 
+/// The packets in place, each with a key of its own, of all lengths in turn.
+fn own_keys(packets: &[Packet<'_>], key: &[u8], backend: Backend) {
+    let keys: Vec<Vec<u8>> = (0..packets.len())
+        .map(|at| {
+            let len = [key.len(), 16, key.len(), 32][at % 4];
+            key.iter().cycle().take(len).map(|byte| byte.wrapping_add(at.to_le_bytes()[0])).collect()
+        })
+        .collect();
+    let expanded: Vec<_> = keys.iter().map(|key| EncryptKey::with_backend(key, backend).expect("available")).collect();
+    let mut bodies: Vec<_> = packets.iter().map(|(.., packet)| packet.to_vec()).collect();
+    let mut jobs: Vec<_> = expanded
+        .iter()
+        .zip(packets.iter().zip(&mut bodies))
+        .map(|(key, ((iv, ..), body))| (key, Job { iv: *iv, payload: None, body }))
+        .collect();
+    encrypt_together(&mut jobs);
+    for ((key, (iv, _, packet)), body) in keys.iter().zip(packets).zip(&bodies) {
+        assert_eq!(*body, expected(key, iv, packet), "{backend:?}");
+    }
+}
+
 fuzz_target!(|input: (u8, [u8; 32], Vec<Packet<'_>>)| {
     let (key_len, key, mut packets) = input;
     packets.truncate(MOST);
@@ -61,7 +82,9 @@ fuzz_target!(|input: (u8, [u8; 32], Vec<Packet<'_>>)| {
             })
             .collect();
         encrypt.encrypt(&mut jobs);
+        drop(jobs);
         assert_eq!(bodies, sealed, "{backend:?}");
+        own_keys(&packets, key, backend);
         for (((iv, _, packet), sealed), body) in packets.iter().zip(&sealed).zip(&mut bodies) {
             let whole = packet.len() / 16 * 16;
             let mut output = vec![0xa5; whole];

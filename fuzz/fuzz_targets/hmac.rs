@@ -40,6 +40,12 @@ fuzz_target!(|input: (&[u8], Vec<(u8, &[u8])>)| {
         let mut tags = vec![[0xa5; 20]; messages.len()];
         short.compute(&messages, &mut tags);
         assert_eq!(tags, sha1, "{backend:?}");
+        let keys: Vec<_> = (0..messages.len()).map(|at| [key, &[at.to_le_bytes()[0]]].concat()).collect();
+        let expanded: Vec<_> = keys.iter().map(|key| Sha1Key::with_backend(key, backend).expect("available")).collect();
+        Sha1Key::compute_together(&expanded.iter().collect::<Vec<_>>(), &messages, &mut tags);
+        for ((key, tag), packet) in keys.iter().zip(&tags).zip(&packets) {
+            assert_eq!([*tag], expected::<Hmac<Sha1>, 20>(key, &[*packet])[..], "{backend:?}");
+        }
         let long = Sha256Key::with_backend(key, backend).expect("it has SHA1");
         let mut tags = vec![[0xa5; 32]; messages.len()];
         long.compute(&messages, &mut tags);
