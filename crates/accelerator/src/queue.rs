@@ -140,6 +140,25 @@ impl<T> Lines<T> {
     }
 }
 
+impl<T> Lines<T> {
+    /// Takes the next task; and with one that gains from it, those after it that do, too, and are as urgent, as long as all
+    /// of them together weigh at most `weight`. `gain` is the weight of a task that gains.
+    fn take(&mut self, weight: usize, gain: impl Fn(&T) -> Option<usize>, tasks: &mut VecDeque<T>) {
+        let Some((class, task)) = self.pop_if(|_, _| true) else { return };
+        let mut left = gain(&task).map(|first| weight.saturating_sub(first));
+        tasks.push_back(task);
+        while let Some(room) = left {
+            let fits = |task: &T| gain(task).filter(|weight| *weight <= room);
+            let next = self.pop_if(|other, task| other >= class && fits(task).is_some());
+            left = next.and_then(|(_, task)| {
+                let weight = gain(&task)?;
+                tasks.push_back(task);
+                room.checked_sub(weight)
+            });
+        }
+    }
+}
+
 /// The queue of one worker.
 #[derive(Default)]
 pub(crate) struct Queue {
@@ -161,27 +180,15 @@ impl Queue {
         self.arrived.notify_all();
     }
 
-    /// Takes the next task; and with one that gains from it, those after it that do, too, and are as urgent, as long as all
-    /// of them together weigh at most `weight`. Whether there are any: not when the queue is closed and empty.
+    /// Takes the next task, or several that gain from being taken together, of at most that weight. Whether there are any:
+    /// not when the queue is closed and empty.
     pub(crate) fn next(&self, weight: usize, tasks: &mut VecDeque<Task>) -> bool {
+        let gain = |task: &Task| task.work.gains_together().then(|| task.work.weight());
         let mut state = self.state.lock();
         loop {
-            if let Some((class, task)) = state.0.pop_if(|_, _| true) {
-                let mut left = weight.saturating_sub(task.work.weight());
-                let gains = task.work.gains_together();
-                tasks.push_back(task);
-                while gains
-                    && let Some((_, task)) = state.0.pop_if(|other, task| {
-                        other >= class && task.work.gains_together() && task.work.weight() <= left
-                    })
-                {
-                    left -= task.work.weight();
-                    tasks.push_back(task);
-                }
-                return true;
-            }
-            if state.1 {
-                return false;
+            state.0.take(weight, gain, tasks);
+            if !tasks.is_empty() || state.1 {
+                return !tasks.is_empty();
             }
             self.arrived.wait(&mut state);
         }
@@ -232,6 +239,33 @@ mod tests {
         }
         let at = |class| order.iter().position(|other| *other == class);
         assert_eq!((at(Class::LowerEffort), at(Class::BestEffort)), (Some(64), Some(65)));
+    }
+
+    #[test]
+    fn only_what_gains_and_is_as_urgent_is_taken_together() {
+        let mut lines = Lines::default();
+        let tasks = [
+            (Class::BestEffort, ("a", Some(2))),
+            (Class::Expedited, ("urgent", Some(1))),
+            (Class::BestEffort, ("b", Some(3))),
+            (Class::BestEffort, ("alone", None)),
+            (Class::BestEffort, ("c", Some(60))),
+            (Class::BestEffort, ("d", Some(5))),
+            (Class::BestEffort, ("large", Some(900))),
+        ];
+        for (number, (class, task)) in tasks.into_iter().enumerate() {
+            lines.push(Place::Own(number as u64), class, task);
+        }
+        let mut order = Vec::new();
+        loop {
+            let mut taken = VecDeque::new();
+            lines.take(64, |task: &(&str, Option<usize>)| task.1, &mut taken);
+            if taken.is_empty() {
+                break;
+            }
+            order.push(taken.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+        }
+        assert_eq!(order, [vec!["urgent"], vec!["a", "b"], vec!["alone"], vec!["c"], vec!["d"], vec!["large"]]);
     }
 
     proptest! {

@@ -67,6 +67,34 @@ fn ipv4(total_len: u8, traffic_class: u8) -> Vec<u8> {
 }
 
 #[test]
+fn of_two_copies_in_a_batch_the_first_is_accepted_whatever_room_it_has() {
+    let packet = ipv4(60, 0);
+    let sealed = encapsulate(&outbound(tunnel()), &packet);
+    // Room for the packet alone, for the padding behind it, too, and for less than the packet.
+    for (rooms, expected) in [
+        ([60, 100], [Ok(60), Err(PacketError::Replayed)]),
+        ([100, 60], [Ok(60), Err(PacketError::Replayed)]),
+        ([60, 60], [Ok(60), Err(PacketError::Replayed)]),
+        ([59, 100], [Err(PacketError::NoRoom), Ok(60)]),
+        ([59, 60], [Err(PacketError::NoRoom), Ok(60)]),
+    ] {
+        let sa = inbound(tunnel());
+        let mut outputs = rooms.map(|room| vec![0; room]);
+        let mut verdicts = [Err(PacketError::Crypto); 2];
+        let mut packets: Vec<_> = outputs.iter_mut().map(|output| Buffers::Apart { input: &sealed, output }).collect();
+        sa.decapsulate(&mut packets, &mut verdicts);
+        drop(packets);
+        assert_eq!(verdicts, expected, "{rooms:?}");
+        for (output, verdict) in outputs.iter().zip(verdicts) {
+            match verdict {
+                Ok(length) => assert_eq!(output[..length], packet),
+                Err(_) => assert!(output.iter().all(|byte| *byte == 0)),
+            }
+        }
+    }
+}
+
+#[test]
 fn in_place_too_little_room_changes_nothing_and_the_packet_may_come_again() {
     for (mode, packet) in [(Mode::Transport, ipv4(20, 0)), (Mode::Transport, ipv4(60, 0)), (tunnel(), ipv4(60, 0))] {
         let sealed = encapsulate(&outbound(mode), &packet);
