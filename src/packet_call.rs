@@ -67,7 +67,7 @@ impl Jobs {
 }
 
 /// A packet call as C makes it. It is not copied on its way: a structure that is copied while it is being written costs a
-/// stalled load, and most of a packet's way through this crate was such.
+/// stalled load.
 pub(crate) struct PacketCall<'a> {
     pub direction: Direction,
     pub handle: *const Handle,

@@ -1,6 +1,8 @@
 //! A group of an application: the SAs added with one handle, the calls in flight with it, and what they did. An
 //! application that makes no groups has its SAs in a group without a name.
 
+mod sa;
+
 use std::{
     collections::BTreeSet,
     ops::AddAssign,
@@ -12,7 +14,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, MAX_ENTRIES, PacketError, Reading, Verdict};
+use gipsec_engine::{BundleEntry, Change, Direction, Events};
 use parking_lot::{Condvar, Mutex};
 use zeroize::Zeroize;
 
@@ -26,6 +28,7 @@ use crate::{
     slot::Slot,
     table::Table,
 };
+pub use sa::{Remark, SaEntry, SaReading};
 
 /// Asynchronous calls of a group that may wait at a time.
 const MAX_IN_FLIGHT: usize = 4096;
@@ -33,30 +36,6 @@ const MAX_IN_FLIGHT: usize = 4096;
 const MAX_WEIGHT: usize = 262_144;
 /// What is kept for urgent calls, of both: the eighth part more.
 const RESERVE: usize = 8;
-
-/// One SA, or bundle, of a group.
-pub struct SaEntry {
-    group: Arc<Group>,
-    direction: Direction,
-    remark: Remark,
-    /// Whether its asynchronous calls may be processed in any order, and at once.
-    any_order: bool,
-    association: Box<dyn Association>,
-}
-
-/// What a caller remarks of each entry of an SA.
-pub type Remark = [u32; MAX_ENTRIES];
-
-/// What can be read of an SA.
-#[derive(Clone, Debug)]
-pub struct SaReading {
-    /// Its handle.
-    pub key: Key,
-    /// What was remarked when it was added.
-    pub remark: Remark,
-    /// What each entry is, without its keys, and has done.
-    pub entries: Vec<Reading>,
-}
 
 /// What a group has done (R19).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -414,94 +393,4 @@ fn wipe_stack() {
     let mut frame = [0u8; 24 * 1024];
     frame.zeroize();
     std::hint::black_box(&frame);
-}
-
-impl SaEntry {
-    /// Whether a call with these handles may use the SA, and why not.
-    pub(crate) fn belongs(&self, client: Key, group: Option<Key>, direction: Direction) -> Result<(), Error> {
-        if self.group.client != client {
-            return Err(Error::BadHandle("SA"));
-        }
-        if self.group.key != group {
-            return Err(Error::NotFound("the group has no such SA"));
-        }
-        if self.direction != direction {
-            return Err(Error::NotFound("there is no such SA in that direction"));
-        }
-        if self.group.is_gone() {
-            return Err(GONE);
-        }
-        Ok(())
-    }
-
-    /// Whether [`SaEntry::belongs`] has nothing to object.
-    #[inline]
-    pub(crate) fn serves(&self, client: Key, group: Option<Key>, direction: Direction) -> bool {
-        self.group.client == client && self.group.key == group && self.direction == direction && !self.group.is_gone()
-    }
-
-    /// The group that owns the SA.
-    pub fn group(&self) -> &Arc<Group> {
-        &self.group
-    }
-}
-
-impl Entry<SaEntry> {
-    /// Has packets processed, and the application told what is worth telling.
-    #[inline]
-    pub fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
-        let events = self.value.association.process(packets, verdicts);
-        self.tell(&events);
-    }
-
-    /// Whether its packets take less time together with those of other SAs than alone.
-    pub fn works_abreast(&self) -> bool {
-        self.value.association.works_abreast()
-    }
-
-    /// What processes its packets.
-    pub(crate) fn association(&self) -> &dyn Association {
-        &*self.value.association
-    }
-
-    /// Tells the application what is worth telling.
-    #[inline]
-    pub(crate) fn tell(&self, events: &Events) {
-        if !events.is_empty() {
-            self.value.group.notify(self.key, events);
-        }
-    }
-
-    /// Counts packets that never reached the SA.
-    pub fn refuse(&self, error: PacketError) {
-        self.value.association.refuse(error);
-    }
-
-    /// Makes a packet that the receiver drops without a word, as long as one that carries `len` bytes.
-    pub fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<Verdict, Error> {
-        let (verdict, events) = self.value.association.make_dummy(len, output)?;
-        self.tell(&events);
-        Ok(verdict)
-    }
-
-    /// The longest packet that is encapsulated to at most `limit` bytes; None: there is none.
-    pub fn largest_inner(&self, limit: usize) -> Result<Option<usize>, Error> {
-        Ok(self.value.association.largest_inner(limit)?)
-    }
-
-    /// What keeps its asynchronous packet calls in order.
-    pub fn lane(&self) -> Lane {
-        if self.value.any_order { Lane::AnyOrder } else { Lane::Sa(self.key) }
-    }
-
-    fn read(&self) -> SaReading {
-        SaReading { key: self.key, remark: self.value.remark, entries: self.value.association.read() }
-    }
-}
-
-impl Drop for SaEntry {
-    /// The last user is gone: what the SA did is added to what its group did.
-    fn drop(&mut self) {
-        self.group.past.lock().add(&*self.association);
-    }
 }

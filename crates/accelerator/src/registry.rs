@@ -259,7 +259,7 @@ impl Registry {
         work: impl FnOnce(&Entry<SaEntry>),
     ) -> Result<(), Error> {
         let done = self.sas.with(sa, |entry| {
-            let serves = entry.value.serves(client, group, direction);
+            let serves = entry.value.belongs(client, group, direction).is_ok();
             if serves {
                 work(entry);
             }

@@ -157,9 +157,9 @@ impl Inbound {
         self.count(&tally)
     }
 
-    /// Whether its packets are ESP.
-    pub(crate) fn is_esp(&self) -> bool {
-        self.attributes.protocol == Protocol::Esp
+    /// Whether its packets take less time together with those of other SAs than alone. Those of AH go one by one.
+    pub(crate) fn works_abreast(&self) -> bool {
+        self.attributes.protocol == Protocol::Esp && self.transform.works_abreast()
     }
 
     /// Whether there is a number of bytes after which packets are refused.
@@ -172,7 +172,8 @@ impl Inbound {
         &self.transform
     }
 
-    /// Does everything with at most [`MAX_BATCH`] packets of ESP that comes before the transform. `admitted` and `opens` have room for all.
+    /// Does everything with at most [`MAX_BATCH`] packets of ESP that comes before the transform. `admitted` and `opens`
+    /// have room for all.
     pub(crate) fn receive<'b>(
         &self,
         packets: &'b mut [Buffers<'_>],

@@ -169,9 +169,9 @@ impl Outbound {
         events
     }
 
-    /// Whether its packets are ESP.
-    pub(crate) fn is_esp(&self) -> bool {
-        self.attributes.protocol == Protocol::Esp
+    /// Whether its packets take less time together with those of other SAs than alone. Those of AH go one by one.
+    pub(crate) fn works_abreast(&self) -> bool {
+        self.attributes.protocol == Protocol::Esp && self.transform.works_abreast()
     }
 
     /// Whether there is a number of bytes after which packets are refused.

@@ -7,7 +7,7 @@ use gipsec_wire::protocol;
 
 use crate::{
     Attributes, Buffers, Change, Compression, Direction, Drops, Events, Inbound, Keys, Mode, Outbound, PacketError,
-    Parameters, Protocol, SaError, Statistics, Verdict, bundle, outbound::Payload, stage::Stage, transform::Transform,
+    Parameters, Protocol, SaError, Statistics, Verdict, bundle, outbound::Payload, stage::Stage,
 };
 
 /// Entries of a bundle at most.
@@ -98,8 +98,7 @@ impl Sa {
 
     /// Whether its packets take less time together with those of other SAs than alone.
     pub fn works_abreast(&self) -> bool {
-        let transform = self.outbound().map(Outbound::transform).or(self.inbound().map(Inbound::transform));
-        transform.is_some_and(Transform::works_abreast)
+        self.outbound().is_some_and(Outbound::works_abreast) || self.inbound().is_some_and(Inbound::works_abreast)
     }
 
     /// Whether there is a number of bytes after which packets are refused.
@@ -124,8 +123,9 @@ impl Sa {
         }
     }
 
-    /// Makes a packet that the receiver drops without a word (RFC 4303 section 2.6), as long as one with a packet of `len`
-    /// bytes in it: of a bundle, in the first entry that is ESP in tunnel mode. Errors: no entry is outbound ESP in tunnel mode, or `len` is no length of a packet.
+    /// Makes a packet that the receiver drops without a word (RFC 4303 section 2.6), as long as one with a packet of
+    /// `len` bytes in it: of a bundle, in the first entry that is ESP in tunnel mode. Errors: no entry is outbound ESP in
+    /// tunnel mode, or `len` is no length of a packet.
     pub fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<(Verdict, Events), SaError> {
         let stages = match self.stages.iter().position(Stage::makes_dummies) {
             Some(first) => &self.stages[first..],

@@ -50,12 +50,12 @@ fn shares_a_limit(calls: &[Call<'_, '_>]) -> bool {
 
 /// The only entry of an outbound SA whose packets go abreast.
 fn outbound(sa: &Sa) -> Option<&Outbound> {
-    sa.outbound().filter(|sa| sa.is_esp() && sa.transform().works_abreast())
+    sa.outbound().filter(|sa| sa.works_abreast())
 }
 
 /// The only entry of an inbound SA whose packets go abreast.
 fn inbound(sa: &Sa) -> Option<&Inbound> {
-    sa.inbound().filter(|sa| sa.is_esp() && sa.transform().works_abreast())
+    sa.inbound().filter(|sa| sa.works_abreast())
 }
 
 fn encapsulate(calls: &mut [Call<'_, '_>]) {

@@ -10,8 +10,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use self::abreast::{MOST, Shape};
 use self::lanes::{BLOCK, Hash, Narrow, Wide, compute, hash_pad};
-use super::Message;
 use super::portable::shorten;
+use super::{Message, TOGETHER};
 use crate::gcm::Backend;
 
 /// Proof that the processor has what the SHA instruction kernels need.
@@ -114,18 +114,15 @@ impl<H: Hash<WORDS>, const WORDS: usize> VectorKey<H, WORDS> {
         compute_all::<H, T, WORDS>(self.instructions, Keyring(&[&self.pads]), messages, tags);
     }
 
-    /// As [`VectorKey::compute`], of messages with keys of their own.
+    /// As [`VectorKey::compute`], of at most [`TOGETHER`] messages with keys of their own.
     pub(super) fn compute_together<T: AsMut<[u8]>>(keys: &[&Self], messages: &[Message<'_>], tags: &mut [T]) {
-        let chunks = keys.chunks(MOST).zip(messages.chunks(MOST)).zip(tags.chunks_mut(MOST));
-        for ((keys, messages), tags) in chunks {
-            let Some(first) = keys.first() else { continue };
-            let mut pads = [&first.pads; MOST];
-            for (pads, key) in pads.iter_mut().zip(keys) {
-                *pads = &key.pads;
-            }
-            // All backends of a process are one, but for tests.
-            compute_all::<H, T, WORDS>(first.instructions, Keyring(&pads), messages, tags);
+        let Some(first) = keys.first() else { return };
+        let mut pads = [&first.pads; TOGETHER];
+        for (pads, key) in pads.iter_mut().zip(keys) {
+            *pads = &key.pads;
         }
+        // All backends of a process are one, but for tests.
+        compute_all::<H, T, WORDS>(first.instructions, Keyring(&pads), messages, tags);
     }
 }
 
