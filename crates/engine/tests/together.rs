@@ -137,3 +137,40 @@ proptest! {
         prop_assert_eq!(processed, sealed.iter().filter(|sealed| sealed.is_ok()).count() as u64);
     }
 }
+
+#[test]
+fn those_gain_from_company_whose_slow_parts_all_go_abreast() {
+    use std::net::Ipv4Addr;
+
+    let ends = Endpoints::V4 { source: Ipv4Addr::LOCALHOST, destination: Ipv4Addr::LOCALHOST };
+    let sha1 = |cipher| Algorithms::Separate { cipher, integrity: Integrity::HmacSha1 };
+    for (protocol, algorithms, cipher_key, integrity_key, gains) in [
+        (Protocol::Esp, sha1(Cipher::AesCbc), 16, 20, true),
+        (Protocol::Esp, sha1(Cipher::Null), 0, 20, true),
+        (Protocol::Ah, sha1(Cipher::Null), 0, 20, false),
+        (Protocol::Esp, sha1(Cipher::TripleDesCbc), 24, 20, false),
+        (Protocol::Esp, Algorithms::Combined(Combined::Gcm), 20, 0, false),
+    ] {
+        let transform = TransformCase {
+            protocol,
+            algorithms,
+            icv_len: None,
+            cipher_key: vec![7; cipher_key],
+            integrity_key: vec![7; integrity_key],
+            implicit_iv: false,
+        };
+        let case = Case {
+            transform,
+            tunnel: Some(ends),
+            extended: false,
+            udp: None,
+            window: None,
+            start: 0,
+            packet: Vec::new(),
+            wrapped: false,
+            flow_padding: FlowPadding::default(),
+        };
+        let (outbound, inbound) = pair(&case);
+        assert_eq!((outbound.works_abreast(), inbound.works_abreast()), (gains, gains), "{algorithms:?}");
+    }
+}
