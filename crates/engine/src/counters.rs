@@ -26,6 +26,16 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// What these counters come to.
+    pub fn new(packets_processed: u64, bytes_processed: u64, drops: &Drops) -> Self {
+        let mut statistics = Self { packets_processed, bytes_processed, ..Self::default() };
+        for (reason, refused) in DropReason::ALL.iter().zip(drops) {
+            let sum = statistics.of(reason.statistic());
+            *sum = sum.saturating_add(u32::try_from(*refused).unwrap_or(u32::MAX));
+        }
+        statistics
+    }
+
     fn of(&mut self, statistic: Statistic) -> &mut u32 {
         match statistic {
             Statistic::InvalidPacket => &mut self.invalid_ipsec_pkt,
@@ -107,15 +117,6 @@ impl Counters {
 
     /// A reading; counters that change meanwhile are each right, not necessarily together.
     pub(crate) fn read(&self) -> Statistics {
-        let mut statistics = Statistics {
-            packets_processed: self.packets.load(Relaxed),
-            bytes_processed: self.bytes.load(Relaxed),
-            ..Statistics::default()
-        };
-        for (reason, refused) in DropReason::ALL.iter().zip(self.drops()) {
-            let sum = statistics.of(reason.statistic());
-            *sum = sum.saturating_add(u32::try_from(refused).unwrap_or(u32::MAX));
-        }
-        statistics
+        Statistics::new(self.packets.load(Relaxed), self.bytes.load(Relaxed), &self.drops())
     }
 }
