@@ -2,6 +2,8 @@
 
 #![deny(unsafe_code)]
 
+pub mod driver;
 pub mod memory;
 pub mod message;
+mod queue;
 pub mod transport;

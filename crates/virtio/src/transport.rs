@@ -1,5 +1,7 @@
 //! How the driver reaches a device: over a vhost-user socket, or on the PCI bus.
 
+pub mod vhost_user;
+
 use std::{os::fd::BorrowedFd, sync::Arc};
 
 use crate::{memory::Memory, message::Config};

@@ -20,6 +20,7 @@ pub const MAX_READ: u16 = 1024;
 
 const ATTACH: u16 = 0x0001;
 const STATISTICS: u16 = 0x0002;
+const DETACH: u16 = 0x0003;
 const GROUP_CREATE: u16 = 0x0100;
 const GROUP_DELETE: u16 = 0x0101;
 const SA_ADD: u16 = 0x0200;
@@ -169,6 +170,8 @@ pub enum Command {
         /// Who, padded with zeros.
         name: [u8; NAME_SIZE],
     },
+    /// Leaves the device, with all SAs and groups.
+    Detach,
     /// Reads [`Totals`].
     Statistics,
     /// Makes a group.
@@ -233,6 +236,7 @@ impl Command {
     fn number(&self) -> u16 {
         match self {
             Self::Attach { .. } => ATTACH,
+            Self::Detach => DETACH,
             Self::Statistics => STATISTICS,
             Self::GroupCreate { .. } => GROUP_CREATE,
             Self::GroupDelete => GROUP_DELETE,
@@ -275,7 +279,7 @@ impl Command {
 
     fn encode_body(&self, message: &mut Zeroizing<Vec<u8>>) -> Result<(), Malformed> {
         match self {
-            Self::Statistics | Self::GroupDelete => {}
+            Self::Detach | Self::Statistics | Self::GroupDelete => {}
             Self::Attach { mode, name } => {
                 let mode = match mode {
                     AttachMode::Exclusive => 1,
@@ -346,6 +350,7 @@ impl Command {
                 };
                 Self::Attach { mode, name }
             }
+            DETACH => Self::Detach,
             STATISTICS => Self::Statistics,
             GROUP_CREATE => Self::GroupCreate { name: take(rest)? },
             GROUP_DELETE => Self::GroupDelete,

@@ -1,0 +1,322 @@
+//! The driver: a device that is attached, its SAs, and packets on their way through it.
+//!
+//! Any thread may use it. Who processes packets holds a data queue until they are back, so that what is in flight there is
+//! always one caller's; who sends a command holds the control queue. A thread of the device's own sleeps until there are
+//! events, or the device is lost.
+//!
+//! Nothing that the device writes is trusted: `queue.rs` has the rings, `data.rs` and `control.rs` the answers.
+
+mod control;
+mod data;
+mod layout;
+mod sa;
+mod watch;
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc, OnceLock,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use gipsec_engine::{BundleEntry, Direction, SaError};
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use crate::{
+    message::{
+        Config, RequestStatus,
+        control::{AttachMode, Command, NAME_SIZE},
+        feature,
+    },
+    queue::{Broken, Queue},
+    transport::{Transport, TransportError},
+};
+use control::ControlQueue;
+use data::DataQueue;
+pub use data::Item;
+use layout::Layout;
+pub use layout::SharedBuffer;
+pub use sa::{DeviceSa, Process};
+use watch::Listeners;
+
+/// How a device is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// A request that takes longer means that the device is lost.
+    pub deadline: Duration,
+    /// How long the driver looks for an answer before it sleeps.
+    pub poll: Duration,
+    /// Pairs of data queues at most.
+    pub pairs: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            deadline: Duration::from_secs(2),
+            // With one processor, the device cannot answer while we look.
+            poll: if processors > 1 { Duration::from_micros(50) } else { Duration::ZERO },
+            pairs: processors.min(4),
+        }
+    }
+}
+
+/// Why the driver cannot do something.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The device is lost.
+    #[error("the device went away")]
+    Gone,
+    /// The device cannot be reached, or is none.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The device said no.
+    #[error("the device refused a command: {0:?}")]
+    Refused(RequestStatus),
+    /// An SA that cannot be.
+    #[error(transparent)]
+    Sa(#[from] SaError),
+    /// The system gave no descriptor or thread.
+    #[error("the system gave no {0}")]
+    System(&'static str),
+}
+
+/// The device is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+impl From<Gone> for DriverError {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+/// A device that is attached.
+pub struct Device {
+    inner: Arc<Inner>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+/// What the watching thread shares.
+pub(crate) struct Inner {
+    transport: Box<dyn Transport>,
+    config: Config,
+    options: Options,
+    /// Inbound and outbound queue of each pair.
+    lanes: Vec<[Mutex<DataQueue>; 2]>,
+    /// Which pair the next caller tries first.
+    turn: AtomicUsize,
+    control: Mutex<ControlQueue>,
+    listeners: Listeners,
+    layout: Arc<Layout>,
+    lost: AtomicBool,
+    closing: AtomicBool,
+    /// Wakes the watching thread.
+    wake: OwnedFd,
+}
+
+/// What the driver uses of what a device offers.
+const WANTED: u64 = feature::ALL | feature::VERSION_1 | feature::INDIRECT_DESC | feature::EVENT_IDX;
+
+impl Device {
+    /// Attaches to a device. `lost` is called once, by a thread of the device's own, when it is lost before it is dropped.
+    pub fn open(
+        mut transport: Box<dyn Transport>,
+        mode: AttachMode,
+        name: &str,
+        options: Options,
+        lost: Box<dyn FnOnce() + Send>,
+    ) -> Result<Arc<Self>, DriverError> {
+        let config = transport.config();
+        let features = transport.features() & WANTED;
+        if features & feature::VERSION_1 == 0 {
+            return Err(TransportError("the device is older than virtio 1".into()).into());
+        }
+        let layout = Arc::new(Layout::new(&*transport, &config, options.pairs)?);
+        transport.start(features, &layout.places)?;
+        let queue = |number: usize| Queue::new(transport.memory().clone(), layout.places[number], features);
+        let lane = |number: usize, place: usize| {
+            Mutex::new(DataQueue::new(queue(number), layout.slabs[place].clone(), &config))
+        };
+        let lanes =
+            (0..layout.pairs).map(|pair| [lane(2 + 2 * pair, 2 * pair), lane(3 + 2 * pair, 2 * pair + 1)]).collect();
+        let control = Mutex::new(ControlQueue::new(queue(0), &layout));
+        let events = watch::Events::new(queue(1), &layout);
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|_| DriverError::System("event descriptor"))?;
+        let inner = Arc::new(Inner {
+            lanes,
+            control,
+            listeners: Listeners::default(),
+            layout,
+            config,
+            options,
+            turn: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            wake,
+            transport,
+        });
+        let attached = Arc::new(OnceLock::new());
+        let watcher = watch::start(inner.clone(), events, attached.clone(), lost)?;
+        // From here on the watching thread ends with the device.
+        let device = Arc::new(Self { inner, watcher: Some(watcher) });
+        device.exchange(&Command::Attach { mode, name: padded(name) })?;
+        let _ = attached.set(());
+        Ok(device)
+    }
+
+    /// The configuration, as it was when the device was opened.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Whether the device is lost.
+    pub fn is_lost(&self) -> bool {
+        self.inner.is_lost()
+    }
+
+    /// Adds an SA, or a bundle.
+    pub fn add_sa(self: &Arc<Self>, entries: Vec<BundleEntry>) -> Result<DeviceSa, DriverError> {
+        DeviceSa::add(self.clone(), entries)
+    }
+
+    /// Memory that packets travel in without being copied; None: there is none left.
+    pub fn allocate(&self, len: usize) -> Option<SharedBuffer> {
+        Layout::allocate(&self.inner.layout, self.inner.transport.memory(), len)
+    }
+
+    /// Sends a command; what the device answered.
+    pub(crate) fn exchange(&self, command: &Command) -> Result<Vec<u8>, DriverError> {
+        self.inner.control.lock().exchange(&self.inner, command, 0)
+    }
+
+    /// Has packets processed, all of one direction.
+    pub(crate) fn run(&self, direction: Direction, flags: u16, items: &mut [Item<'_, '_>]) {
+        let lane = usize::from(direction == Direction::Outbound);
+        let lanes = &self.inner.lanes;
+        let first = self.inner.turn.fetch_add(1, Relaxed) % lanes.len();
+        let free = (0..lanes.len()).find_map(|at| lanes[(first + at) % lanes.len()][lane].try_lock());
+        let mut queue = free.unwrap_or_else(|| lanes[first][lane].lock());
+        queue.run(&self.inner, flags, items);
+    }
+}
+
+impl Drop for Device {
+    /// Leaves the device to others.
+    fn drop(&mut self) {
+        // What is refused now no longer matters.
+        let _ = self.exchange(&Command::Detach);
+        self.inner.closing.store(true, Release);
+        self.inner.wake();
+        self.inner.transport.stop();
+        if let Some(watcher) =
+            self.watcher.take().filter(|watcher| watcher.thread().id() != std::thread::current().id())
+        {
+            let _ = watcher.join();
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Acquire)
+    }
+
+    fn wake(&self) {
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Gives the device up: everything that waits for it ends.
+    #[cold]
+    pub(crate) fn lose(&self) -> Gone {
+        if !self.lost.swap(true, Release) {
+            self.transport.stop();
+            self.wake();
+        }
+        Gone
+    }
+
+    /// Tells the device of what is in line, if it wants to know.
+    fn publish(&self, queue: &mut Queue) {
+        if queue.publish() {
+            self.transport.kick(queue.number());
+        }
+    }
+
+    /// The next request that the device is done with: looks for it a while, and then sleeps. Loses the device when it
+    /// breaks the rules, or takes too long.
+    fn next(&self, queue: &mut Queue) -> Result<u16, Gone> {
+        let mut since: Option<Instant> = None;
+        let mut turns = 0u32;
+        loop {
+            match queue.pop() {
+                Ok(Some((id, _))) => return Ok(id),
+                Ok(None) => {}
+                Err(Broken) => return Err(self.lose()),
+            }
+            turns = turns.wrapping_add(1);
+            if !turns.is_multiple_of(32) {
+                std::hint::spin_loop();
+                continue;
+            }
+            let waited = since.get_or_insert_with(Instant::now).elapsed();
+            if self.is_lost() || waited > self.options.deadline {
+                return Err(self.lose());
+            }
+            if waited >= self.options.poll {
+                self.sleep(queue, self.options.deadline - waited)?;
+                turns = 31;
+            }
+        }
+    }
+
+    /// Sleeps until the device may be done with something.
+    #[cold]
+    fn sleep(&self, queue: &mut Queue, most: Duration) -> Result<(), Gone> {
+        if queue.arm() {
+            let Some(interrupt) = self.transport.interrupt(queue.number()) else { return Err(self.lose()) };
+            // Another thread may take an interrupt that is ours, too.
+            let most = if self.transport.shares_interrupts() { most.min(Duration::from_millis(1)) } else { most };
+            let mut fds = [
+                PollFd::from_borrowed_fd(interrupt, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.transport.loss(), LOSS),
+            ];
+            // A signal is as good as an interrupt: we look again.
+            let _ = poll(&mut fds, Some(&timespec(most)));
+            let lost = !fds[1].revents().is_empty() && self.transport.is_lost();
+            if !fds[0].revents().is_empty() {
+                self.transport.take_interrupt(queue.number());
+            }
+            if lost {
+                return Err(self.lose());
+            }
+        }
+        queue.disarm();
+        Ok(())
+    }
+}
+
+/// What a descriptor of loss is watched for.
+const LOSS: PollFlags = PollFlags::IN.union(PollFlags::PRI).union(PollFlags::RDHUP);
+
+fn timespec(duration: Duration) -> Timespec {
+    // Deadlines are seconds, not ages.
+    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}
+
+/// A name as commands carry it; what is too long is cut between two characters.
+fn padded(name: &str) -> [u8; NAME_SIZE] {
+    let mut bytes = [0; NAME_SIZE];
+    let name = &name[..name.floor_char_boundary(NAME_SIZE - 1)];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    bytes
+}

@@ -1,0 +1,310 @@
+//! Packets on their way through the device.
+
+use std::ops::Range;
+
+use arrayvec::ArrayVec;
+use gipsec_engine::{Buffers, PacketError, Verdict};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{Gone, Inner};
+use crate::{
+    memory::Memory,
+    message::{
+        Config, RequestStatus,
+        data::{AnswerHeader, MAX_ROOM, PacketEntry, PacketResult, RequestHeader, answer_prefix, request_prefix},
+        verdict,
+    },
+    queue::{DESCRIPTOR, Piece, Queue},
+};
+
+/// Packets of a request at most.
+const MAX_PACKETS: usize = 32;
+/// When a request has so many bytes of packets it is sent: the device begins while the next one is made ready.
+const ENOUGH: usize = 12 * 1024;
+/// Pieces of a request at most: on each side, every packet and something before it.
+const MAX_PIECES: usize = 4 * MAX_PACKETS + 2;
+
+/// A packet on its way.
+pub struct Item<'a, 'b> {
+    sa: u64,
+    /// Bytes of the packet, or those that a dummy stands for.
+    len: usize,
+    /// Where it is, and where its result goes.
+    buffers: &'a mut Buffers<'b>,
+    verdict: &'a mut Verdict,
+    /// Bytes for its result.
+    room: usize,
+    /// Where the result comes, unless it comes where it belongs.
+    place: Option<usize>,
+}
+
+impl<'a, 'b> Item<'a, 'b> {
+    /// A packet for an SA; its result has no more than `most` bytes.
+    pub(super) fn new(sa: u64, most: usize, buffers: &'a mut Buffers<'b>, verdict: &'a mut Verdict) -> Self {
+        let (len, room) = (buffers.input().len(), buffers.capacity().min(most).min(MAX_ROOM));
+        Self { sa, len, buffers, verdict, room, place: None }
+    }
+
+    /// A dummy packet as long as one that carries `len` bytes.
+    pub(super) fn dummy(sa: u64, len: usize, buffers: &'a mut Buffers<'b>, verdict: &'a mut Verdict) -> Self {
+        Self { len, ..Self::new(sa, MAX_ROOM, buffers, verdict) }
+    }
+}
+
+/// A request in flight.
+#[derive(Clone, Copy, Default)]
+struct Request {
+    /// Which packets it has.
+    first: usize,
+    count: usize,
+    answer: usize,
+}
+
+/// A data queue, and the memory in which its requests are made.
+pub(super) struct DataQueue {
+    queue: Queue,
+    slab: Range<usize>,
+    /// What of it is taken.
+    taken: usize,
+    /// By id.
+    requests: Box<[Request]>,
+    max_packets: usize,
+    max_bytes: usize,
+}
+
+/// Pieces of one side of a request, as they follow each other.
+struct Side {
+    pieces: ArrayVec<Piece, { MAX_PIECES / 2 }>,
+    writable: bool,
+}
+
+impl Side {
+    fn push(&mut self, offset: usize, len: usize) {
+        if len == 0 {
+            return;
+        }
+        // A message is far below 4 GiB.
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        match self.pieces.last_mut() {
+            Some(last) if last.offset + last.len as usize == offset => last.len += len,
+            _ => self.pieces.push(Piece { offset, len, writable: self.writable }),
+        }
+    }
+}
+
+impl DataQueue {
+    pub(super) fn new(mut queue: Queue, slab: Range<usize>, config: &Config) -> Self {
+        queue.disarm();
+        let limit = |value: u32| usize::try_from(value).unwrap_or(usize::MAX).max(1);
+        Self {
+            requests: vec![Request::default(); queue.size()].into(),
+            queue,
+            taken: slab.start,
+            slab,
+            max_packets: limit(config.max_batch.get()).min(MAX_PACKETS),
+            max_bytes: limit(config.max_bytes.get()),
+        }
+    }
+
+    /// Has packets processed; when the device is lost, those that did not come back are gone.
+    pub(super) fn run(&mut self, device: &Inner, flags: u16, items: &mut [Item<'_, '_>]) {
+        items.iter_mut().for_each(|item| *item.verdict = Err(PacketError::Gone));
+        if device.is_lost() {
+            return;
+        }
+        // Those that were not settled stay gone.
+        let _ = self.try_run(device, flags, items);
+    }
+
+    fn try_run(&mut self, device: &Inner, flags: u16, items: &mut [Item<'_, '_>]) -> Result<(), Gone> {
+        let mut next = 0;
+        loop {
+            while next < items.len() {
+                match self.submit(device.transport.memory(), flags, items, next) {
+                    0 => break,
+                    count => next += count,
+                }
+                device.publish(&mut self.queue);
+                // What is back is taken while the device works on the rest.
+                while let Some((id, _)) = self.queue.pop().map_err(|_| device.lose())? {
+                    self.settle(device, id, items)?;
+                }
+            }
+            while self.queue.in_flight() > 0 {
+                let id = device.next(&mut self.queue)?;
+                self.settle(device, id, items)?;
+            }
+            let fresh = std::mem::replace(&mut self.taken, self.slab.start) == self.slab.start;
+            match items.get_mut(next) {
+                None => return Ok(()),
+                Some(item) if fresh => {
+                    // It does not fit an empty slab.
+                    *item.verdict = Err(PacketError::NoRoom);
+                    next += 1;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// A place for as many bytes, in one piece for the device.
+    fn take(&mut self, len: usize, granule: usize) -> Option<usize> {
+        let mut start = self.taken.next_multiple_of(64);
+        if start / granule != (start + len).saturating_sub(1) / granule {
+            start = start.next_multiple_of(granule);
+        }
+        let end = start.checked_add(len).filter(|end| *end <= self.slab.end)?;
+        self.taken = end;
+        Some(start)
+    }
+
+    /// How many packets from `first` on make up the next request.
+    fn count(&self, items: &[Item<'_, '_>], first: usize) -> usize {
+        let (mut bytes, mut rooms, mut count) = (0, 0, 0);
+        for item in &items[first..] {
+            (bytes, rooms) = (bytes + item.len, rooms + item.room);
+            let fits = count < self.max_packets && bytes <= self.max_bytes && rooms <= self.max_bytes;
+            if !fits || count > 0 && bytes > ENOUGH {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+
+    /// Puts the next request in line: how many packets it has, 0 when there is no room for one now.
+    fn submit(&mut self, memory: &Memory, flags: u16, items: &mut [Item<'_, '_>], first: usize) -> usize {
+        let count = self.count(items, first);
+        let before = self.taken;
+        // None: the packet is longer than what the device takes at all.
+        if count == 0 || self.make(memory, flags, items, first, count).is_none() {
+            self.taken = before;
+            return 0;
+        }
+        count
+    }
+
+    fn make(
+        &mut self,
+        memory: &Memory,
+        flags: u16,
+        items: &mut [Item<'_, '_>],
+        first: usize,
+        count: usize,
+    ) -> Option<()> {
+        let granule = memory.granule();
+        let items = &mut items[first..first + count];
+        let bytes = |item: &Item<'_, '_>| item.buffers.input().len();
+        let direct_input = |item: &Item<'_, '_>| memory.offset_of(item.buffers.input().as_ptr(), bytes(item));
+        let copied = items.iter().filter(|item| direct_input(item).is_none()).map(bytes).sum::<usize>();
+        let rooms =
+            items.iter().filter(|item| item.direct_output(memory).is_none()).map(|item| item.room).sum::<usize>();
+        let request = self.take(request_prefix(count) + copied, granule)?;
+        let answer = self.take(answer_prefix(count) + rooms, granule)?;
+
+        let mut head: ArrayVec<u8, { request_prefix(MAX_PACKETS) }> = ArrayVec::new();
+        let header =
+            RequestHeader { count: u16::try_from(count).ok()?.into(), flags: flags.into(), reserved: 0.into() };
+        head.try_extend_from_slice(header.as_bytes()).ok()?;
+        let (mut readable, mut writable) =
+            (Side { pieces: ArrayVec::new(), writable: false }, Side { pieces: ArrayVec::new(), writable: true });
+        readable.push(request, request_prefix(count));
+        writable.push(answer, answer_prefix(count));
+        let (mut input_at, mut room_at) = (request + request_prefix(count), answer + answer_prefix(count));
+        for item in items.iter_mut() {
+            let entry = PacketEntry {
+                sa: item.sa.into(),
+                length: u32::try_from(item.len).ok()?.into(),
+                room: u32::try_from(item.room).ok()?.into(),
+            };
+            head.try_extend_from_slice(entry.as_bytes()).ok()?;
+            let input = item.buffers.input();
+            match memory.offset_of(input.as_ptr(), input.len()) {
+                Some(offset) => readable.push(offset, input.len()),
+                None => {
+                    memory.write(input_at, input);
+                    readable.push(input_at, input.len());
+                    input_at += input.len();
+                }
+            }
+            match item.direct_output(memory) {
+                Some(offset) => {
+                    item.place = None;
+                    writable.push(offset, item.room);
+                }
+                None => {
+                    item.place = Some(room_at);
+                    writable.push(room_at, item.room);
+                    room_at += item.room;
+                }
+            }
+        }
+        memory.write(request, &head);
+        // What a device does not write is no answer.
+        memory.store_relaxed(answer, u32::MAX);
+        let mut pieces: ArrayVec<Piece, MAX_PIECES> = ArrayVec::new();
+        pieces.try_extend_from_slice(&readable.pieces).ok()?;
+        pieces.try_extend_from_slice(&writable.pieces).ok()?;
+        let table = match self.queue.uses_tables() {
+            true => Some(self.take(DESCRIPTOR * pieces.len(), granule)?),
+            false => None,
+        };
+        let id = self.queue.add(&pieces, table)?;
+        self.requests[usize::from(id)] = Request { first, count, answer };
+        Some(())
+    }
+
+    /// Takes in what became of a request's packets.
+    fn settle(&mut self, device: &Inner, id: u16, items: &mut [Item<'_, '_>]) -> Result<(), Gone> {
+        let memory = device.transport.memory();
+        let Request { first, count, answer } = self.requests[usize::from(id)];
+        // One copy, which is looked at alone.
+        let mut bytes = [0; answer_prefix(MAX_PACKETS)];
+        memory.read(answer, &mut bytes[..answer_prefix(count)]);
+        let Ok((header, results)) = AnswerHeader::read_from_prefix(&bytes) else { return Err(device.lose()) };
+        let items = &mut items[first..first + count];
+        match RequestStatus::from_code(header.status.get()) {
+            RequestStatus::Ok => {}
+            // The device has forgotten us.
+            RequestStatus::NotAttached => return Err(device.lose()),
+            _ => {
+                items.iter_mut().for_each(|item| *item.verdict = Err(PacketError::Crypto));
+                return Ok(());
+            }
+        }
+        let mut results = results;
+        for item in items {
+            let Ok((result, rest)) = PacketResult::read_from_prefix(results) else { return Err(device.lose()) };
+            results = rest;
+            let len = usize::try_from(result.length.get()).unwrap_or(usize::MAX);
+            let verdict = verdict(result.status.get(), len);
+            if verdict.is_ok() && len > item.room {
+                return Err(device.lose());
+            }
+            if let (Ok(len), Some(place)) = (verdict, item.place) {
+                memory.read(place, &mut item.output()[..len]);
+            }
+            *item.verdict = verdict;
+        }
+        Ok(())
+    }
+}
+
+impl Item<'_, '_> {
+    /// The room for the result.
+    fn output(&mut self) -> &mut [u8] {
+        match self.buffers {
+            Buffers::Apart { output, .. } => output,
+            Buffers::InPlace { buffer, .. } => buffer,
+        }
+    }
+
+    /// Where the result's room is, if the device sees it.
+    fn direct_output(&self, memory: &Memory) -> Option<usize> {
+        let start = match &*self.buffers {
+            Buffers::Apart { output, .. } => output.as_ptr(),
+            Buffers::InPlace { buffer, .. } => buffer.as_ptr(),
+        };
+        memory.offset_of(start, self.room)
+    }
+}

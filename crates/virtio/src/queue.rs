@@ -1,0 +1,239 @@
+//! The driver's side of a split virtqueue (virtio 1.2 section 2.7), with indirect descriptors and event indices where the
+//! device has them. Whoever holds it mutably is the only one to touch its rings on our side.
+//!
+//! What the device may write is marked so below. Of that, nothing leads anywhere: a used index is believed as far as
+//! requests are in flight, a used id when it is that of one. Tables are written, never read back.
+//!
+//! ```text
+//!     descriptors   16 bytes each: le64 address, le32 length, le16 flags, le16 next
+//!     available     le16 flags, le16 index, le16 ring[size], le16 used_event
+//!     used          le16 flags, le16 index, (le32 id, le32 length)[size], le16 avail_event       written by the device
+//! ```
+
+use std::sync::{
+    Arc,
+    atomic::{Ordering::SeqCst, fence},
+};
+
+use virtio_bindings::virtio_ring::{
+    VRING_AVAIL_F_NO_INTERRUPT, VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE, VRING_USED_F_NO_NOTIFY,
+};
+use zerocopy::{
+    Immutable, IntoBytes,
+    little_endian::{U16, U32, U64},
+};
+
+use crate::{memory::Memory, message::feature, transport::QueuePlace};
+
+/// Bytes of a descriptor.
+pub(crate) const DESCRIPTOR: usize = size_of::<Descriptor>();
+
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct Descriptor {
+    address: U64,
+    length: U32,
+    flags: U16,
+    next: U16,
+}
+
+/// A part of a buffer: an offset into the memory, in one piece for the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub offset: usize,
+    pub len: u32,
+    /// Whether the device writes it.
+    pub writable: bool,
+}
+
+/// The device has broken the rules of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+/// Bytes that the three parts of a queue take, in order, from a place aligned to 16.
+pub(crate) fn footprint(size: u16) -> usize {
+    let size = usize::from(size);
+    let rings = DESCRIPTOR * size + 6 + 2 * size;
+    rings.next_multiple_of(4) + 6 + 8 * size
+}
+
+/// Where the parts of a queue lie that begins at `offset`.
+pub(crate) fn place(queue: usize, size: u16, offset: usize) -> QueuePlace {
+    let available = offset + DESCRIPTOR * usize::from(size);
+    let used = (available + 6 + 2 * usize::from(size)).next_multiple_of(4);
+    QueuePlace { queue, size, descriptors: offset, available, used }
+}
+
+/// A virtqueue.
+pub(crate) struct Queue {
+    memory: Arc<Memory>,
+    place: QueuePlace,
+    indirect: bool,
+    event_idx: bool,
+    /// Descriptors that are free.
+    free: Vec<u16>,
+    /// For each descriptor that is the head of a request in flight, how many it takes; 0: it is none.
+    in_flight: Box<[u16]>,
+    /// The other descriptors of each chain, by head.
+    chains: Box<[Vec<u16>]>,
+    count: u16,
+    /// What the available index will be.
+    available: u16,
+    /// What it was when the device was last told.
+    told: u16,
+    /// Used entries that were taken.
+    used: u16,
+}
+
+impl Queue {
+    /// An empty queue in memory that is zero there.
+    pub(crate) fn new(memory: Arc<Memory>, place: QueuePlace, features: u64) -> Self {
+        Self {
+            memory,
+            place,
+            indirect: features & feature::INDIRECT_DESC != 0,
+            event_idx: features & feature::EVENT_IDX != 0,
+            free: (0..place.size).rev().collect(),
+            in_flight: vec![0; usize::from(place.size)].into(),
+            chains: vec![Vec::new(); usize::from(place.size)].into(),
+            count: 0,
+            available: 0,
+            told: 0,
+            used: 0,
+        }
+    }
+
+    /// The queue's number.
+    pub(crate) fn number(&self) -> usize {
+        self.place.queue
+    }
+
+    /// Its descriptors.
+    pub(crate) fn size(&self) -> usize {
+        usize::from(self.place.size)
+    }
+
+    /// Requests in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// Whether a table of descriptors is wanted for a request of more than one piece.
+    pub(crate) fn uses_tables(&self) -> bool {
+        self.indirect
+    }
+
+    fn write(&self, at: usize, piece: Piece, more: Option<u16>, flags: u32) {
+        let flag = |condition: bool, flag: u32| if condition { flag } else { 0 };
+        let flags = flags | flag(piece.writable, VRING_DESC_F_WRITE) | flag(more.is_some(), VRING_DESC_F_NEXT);
+        let descriptor = Descriptor {
+            address: self.memory.device_address(piece.offset).into(),
+            length: piece.len.into(),
+            // All three are below 8.
+            flags: u16::try_from(flags).unwrap_or(0).into(),
+            next: more.unwrap_or(0).into(),
+        };
+        self.memory.write(at, descriptor.as_bytes());
+    }
+
+    /// Puts a request in line, readable pieces first; its id. `table` is room for as many descriptors. None: no descriptor
+    /// is free now.
+    pub(crate) fn add(&mut self, pieces: &[Piece], table: Option<usize>) -> Option<u16> {
+        let descriptors = usize::from(self.place.size);
+        let head = match (table.filter(|_| self.indirect && pieces.len() > 1), pieces) {
+            (Some(table), pieces) => {
+                let head = self.free.pop()?;
+                for (number, piece) in (1u16..).zip(pieces) {
+                    let at = table + DESCRIPTOR * usize::from(number - 1);
+                    self.write(at, *piece, Some(number).filter(|next| usize::from(*next) < pieces.len()), 0);
+                }
+                let len = u32::try_from(DESCRIPTOR * pieces.len()).ok()?;
+                let whole = Piece { offset: table, len, writable: false };
+                self.write(self.place.descriptors + DESCRIPTOR * usize::from(head), whole, None, VRING_DESC_F_INDIRECT);
+                head
+            }
+            (None, pieces) => {
+                if pieces.is_empty() || pieces.len() > self.free.len() {
+                    return None;
+                }
+                let chain = self.free.split_off(self.free.len() - pieces.len());
+                for (at, piece) in pieces.iter().enumerate() {
+                    let place = self.place.descriptors + DESCRIPTOR * usize::from(chain[at]);
+                    self.write(place, *piece, chain.get(at + 1).copied(), 0);
+                }
+                let head = chain[0];
+                self.chains[usize::from(head)] = chain[1..].to_vec();
+                head
+            }
+        };
+        self.in_flight[usize::from(head)] = 1;
+        self.count += 1;
+        let entry = self.place.available + 4 + 2 * (usize::from(self.available) % descriptors);
+        self.memory.store_relaxed(entry, head.to_le());
+        self.available = self.available.wrapping_add(1);
+        Some(head)
+    }
+
+    /// Makes what is in line available; whether the device wants to be told.
+    pub(crate) fn publish(&mut self) -> bool {
+        self.memory.store(self.place.available + 2, self.available.to_le());
+        // The index must be there before we look whether the device sleeps: it does the same the other way round.
+        fence(SeqCst);
+        let told = std::mem::replace(&mut self.told, self.available);
+        let number = |offset| self.memory.load::<u16>(offset).map_or(0, u16::from_le);
+        if self.event_idx {
+            let event = number(self.place.used + 4 + 8 * usize::from(self.place.size));
+            self.available.wrapping_sub(event).wrapping_sub(1) < self.available.wrapping_sub(told)
+        } else {
+            u32::from(number(self.place.used)) & VRING_USED_F_NO_NOTIFY == 0
+        }
+    }
+
+    /// The next request that the device is done with: its id, and how many bytes it says it has written.
+    pub(crate) fn pop(&mut self) -> Result<Option<(u16, u32)>, Broken> {
+        let index = self.memory.load::<u16>(self.place.used + 2).map(u16::from_le).ok_or(Broken)?;
+        let ready = index.wrapping_sub(self.used);
+        if ready == 0 {
+            return Ok(None);
+        }
+        if ready > self.count {
+            return Err(Broken);
+        }
+        let entry = self.place.used + 4 + 8 * (usize::from(self.used) % usize::from(self.place.size));
+        let number = |offset| self.memory.load::<u32>(offset).map(u32::from_le).ok_or(Broken);
+        let (id, length) = (number(entry)?, number(entry + 4)?);
+        let head = u16::try_from(id).map_err(|_| Broken)?;
+        match self.in_flight.get_mut(usize::from(head)) {
+            Some(taken @ 1) => *taken = 0,
+            _ => return Err(Broken),
+        }
+        self.used = self.used.wrapping_add(1);
+        self.count -= 1;
+        self.free.append(&mut self.chains[usize::from(head)]);
+        self.free.push(head);
+        Ok(Some((head, length)))
+    }
+
+    /// Asks to be interrupted when the next request is done; whether there is none yet.
+    pub(crate) fn arm(&mut self) -> bool {
+        if self.event_idx {
+            let used_event = self.place.available + 4 + 2 * usize::from(self.place.size);
+            self.memory.store(used_event, self.used.to_le());
+        } else {
+            self.memory.store(self.place.available, 0u16);
+        }
+        fence(SeqCst);
+        self.memory.load::<u16>(self.place.used + 2).map(u16::from_le) == Some(self.used)
+    }
+
+    /// Asks not to be interrupted.
+    pub(crate) fn disarm(&mut self) {
+        if self.event_idx {
+            // Half the numbers away.
+            let used_event = self.place.available + 4 + 2 * usize::from(self.place.size);
+            self.memory.store(used_event, self.used.wrapping_sub(0x8000).to_le());
+        } else if let Ok(flag) = u16::try_from(VRING_AVAIL_F_NO_INTERRUPT) {
+            self.memory.store(self.place.available, flag.to_le());
+        }
+    }
+}
