@@ -56,7 +56,7 @@ fn main() {
     write_header(
         "g_ipsec_la_ext.h",
         "G_IPSEC_LA_EXT_H",
-        &["src/api/extensions.rs"],
+        &["src/api/extensions.rs", "src/api/buffers.rs"],
         &text("src/header/contract_ext.txt"),
         "#include \"g_ipsec_la.h\"",
         &["stdint.h"],

@@ -211,6 +211,23 @@ int32_t g_ipsec_la_ext_inner_mtu(g_ipsec_la_handle *handle,
                                  g_ipsec_la_sa_handle *sa_handle,
                                  uint32_t outer_mtu);
 
+/**
+ * Allocates `size` bytes, 1 to 2^30, for packets, and writes their address, a multiple of 8, to `buffer`. Packets in it, and
+ * results for it, reach a device that `handle` has open without being copied; with the software accelerator it is memory
+ * like any other. It can be used with every handle, stays valid when the handle is closed or its device is lost, and is
+ * given back with g_ipsec_la_ext_buffer_free. Its bytes are zero at first. The device can read and write it at any time: it
+ * is for packets. When the memory that is shared with the device is used up, the buffer is memory like any other.
+ */
+int32_t g_ipsec_la_ext_buffer_alloc(g_ipsec_la_handle *handle,
+                                    uint32_t size,
+                                    uint8_t **buffer);
+
+/**
+ * Gives a buffer of g_ipsec_la_ext_buffer_alloc back; NULL is none. No call may be using it. -EINVAL: it is not one, or was
+ * given back.
+ */
+int32_t g_ipsec_la_ext_buffer_free(uint8_t *buffer);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

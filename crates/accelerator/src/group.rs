@@ -116,6 +116,7 @@ pub struct Group {
     key: Option<Key>,
     identity: String,
     slot: Arc<Slot>,
+    accelerator: Arc<dyn Accelerator>,
     sas: Arc<Table<SaEntry>>,
     /// Where this application's callbacks wait; one for all of its groups.
     mailbox: Arc<ArcSwap<Mailbox>>,
@@ -131,12 +132,19 @@ pub struct Group {
 }
 
 impl Group {
-    pub(crate) fn root(client: Key, slot: Arc<Slot>, sas: Arc<Table<SaEntry>>, mailbox: Arc<ArcSwap<Mailbox>>) -> Self {
+    pub(crate) fn root(
+        client: Key,
+        slot: Arc<Slot>,
+        accelerator: Arc<dyn Accelerator>,
+        sas: Arc<Table<SaEntry>>,
+        mailbox: Arc<ArcSwap<Mailbox>>,
+    ) -> Self {
         Self {
             client,
             key: None,
             identity: String::new(),
             slot,
+            accelerator,
             sas,
             mailbox,
             hooks: ArcSwapOption::empty(),
@@ -154,7 +162,13 @@ impl Group {
             key: Some(key),
             identity,
             root: Some(root.clone()),
-            ..Self::root(root.client, root.slot.clone(), root.sas.clone(), root.mailbox.clone())
+            ..Self::root(
+                root.client,
+                root.slot.clone(),
+                root.accelerator.clone(),
+                root.sas.clone(),
+                root.mailbox.clone(),
+            )
         }
     }
 
@@ -182,7 +196,7 @@ impl Group {
 
     /// The accelerator.
     pub fn accelerator(&self) -> &dyn Accelerator {
-        &*self.slot.backend
+        &*self.accelerator
     }
 
     /// Sets what is called for notifications of this group's SAs; without a name, of all SAs whose group has none.
@@ -193,7 +207,7 @@ impl Group {
     /// Adds an SA or a bundle. `remark` is given back with every reading of it, and means nothing here. With `any_order`,
     /// its asynchronous packet calls may be processed in any order, and at once.
     pub fn add_sa(self: &Arc<Self>, entries: Vec<BundleEntry>, remark: Remark, any_order: bool) -> Result<Key, Error> {
-        let association = self.slot.backend.add_sa(entries);
+        let association = self.accelerator.add_sa(entries);
         wipe_stack();
         let association = association?;
         let direction = association.direction();
@@ -208,6 +222,12 @@ impl Group {
             .ok_or(Error::Full("SAs"))?;
         listing.of(direction).insert(entry.key);
         drop(listing);
+        let (group, key) = (Arc::downgrade(self), entry.key);
+        entry.value.association.listen(Arc::new(move |events| {
+            if let Some(group) = group.upgrade() {
+                group.notify(key, events);
+            }
+        }));
         self.past.lock().created += 1;
         Ok(entry.key)
     }

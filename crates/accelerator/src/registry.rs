@@ -13,8 +13,8 @@ use gipsec_engine::Direction;
 use parking_lot::Mutex;
 
 use crate::{
-    Accelerator, Activity, Client, Entry, Error, Group, Key, OpenMode, Soft, error::GONE, group::SaEntry, slot::Slot,
-    table::Table,
+    Activity, Client, Discovery, Entry, Error, Found, Group, Key, OpenMode, Provider, Soft, error::GONE,
+    group::SaEntry, seam::OnLost, slot::Slot, table::Table,
 };
 
 /// Open handles of a process at most.
@@ -65,26 +65,32 @@ pub struct Active {
 
 /// All accelerators and all applications of a process.
 pub struct Registry {
-    slots: Mutex<Vec<Arc<Slot>>>,
-    clients: Table<Client>,
+    slots: Arc<Slots>,
+    clients: Arc<Table<Client>>,
     groups: Table<Arc<Group>>,
     sas: Arc<Table<SaEntry>>,
     instances: AtomicU32,
     /// PCI vendor and device that software accelerators answer to.
     soft_identity: (u16, u16),
+    /// Where accelerators come from that come and go by themselves.
+    sources: Vec<Box<dyn Discovery>>,
 }
+
+/// Accelerators in the order in which they were found.
+type Slots = Mutex<Vec<Arc<Slot>>>;
 
 impl Registry {
     /// A process with `soft` software accelerators, `soft0` and up, which answer to the PCI vendor and device
-    /// `identity`.
-    pub fn new(soft: usize, identity: (u16, u16)) -> Self {
+    /// `identity`, and those that `sources` find.
+    pub fn new(soft: usize, identity: (u16, u16), sources: Vec<Box<dyn Discovery>>) -> Self {
         let registry = Self {
-            slots: Mutex::default(),
-            clients: Table::new(MAX_CLIENTS),
+            slots: Arc::default(),
+            clients: Arc::new(Table::new(MAX_CLIENTS)),
             groups: Table::new(MAX_GROUPS),
             sas: Arc::new(Table::new(MAX_SAS)),
             instances: AtomicU32::new(0),
             soft_identity: identity,
+            sources,
         };
         for number in 0..soft.min(MAX_ACCELERATORS) {
             // Cannot fail: the names differ.
@@ -94,43 +100,67 @@ impl Registry {
     }
 
     /// Adds an accelerator; its number. Errors: a name that is taken, empty, or longer than 15 bytes.
-    pub fn add(&self, name: &str, backend: Box<dyn Accelerator>) -> Result<u32, Error> {
-        if name.is_empty() || name.len() > MAX_NAME {
+    pub fn add(&self, name: &str, provider: Box<dyn Provider>) -> Result<u32, Error> {
+        self.insert(Found { name: name.to_owned(), identity: self.soft_identity, provider }, false)
+    }
+
+    fn insert(&self, found: Found, discovered: bool) -> Result<u32, Error> {
+        if found.name.is_empty() || found.name.len() > MAX_NAME {
             return Err(Error::Invalid("an accelerator's name has 1 to 15 bytes"));
         }
         let mut slots = self.slots.lock();
-        if slots.iter().any(|slot| slot.name == name) {
+        if slots.iter().any(|slot| slot.name == found.name) {
             return Err(Error::Invalid("there is an accelerator of that name"));
         }
         if slots.len() >= MAX_ACCELERATORS {
             return Err(Error::Full("accelerators"));
         }
         let instance = self.instances.fetch_add(1, Relaxed);
-        slots.push(Arc::new(Slot::new(name.to_owned(), instance, self.soft_identity, backend)));
+        slots.push(Arc::new(Slot::new(found, instance, discovered)));
         Ok(instance)
     }
 
-    /// Removes an accelerator: those who have it open are told once, and every later call of theirs fails.
-    pub fn remove(&self, name: &str) -> Result<(), Error> {
-        let slot = {
-            let mut slots = self.slots.lock();
-            let place = slots
-                .iter()
-                .position(|slot| slot.name == name)
-                .ok_or(Error::NoDevice("there is no accelerator of that name"))?;
-            slots.remove(place)
-        };
-        for client in slot.remove() {
-            if let Some(client) = self.clients.get(client) {
-                client.value.broken();
-            }
+    /// Takes in what has come (document 5.1.1), and forgets what has gone and nobody has open.
+    fn discover(&self) {
+        if self.sources.is_empty() {
+            return;
         }
-        Ok(())
+        let found: Vec<Found> = self.sources.iter().flat_map(|source| source.find()).collect();
+        let is_there = |slot: &Slot| found.iter().any(|found| found.name == slot.name);
+        self.slots.lock().retain(|slot| !slot.discovered || is_there(slot) || !slot.is_free());
+        for found in found {
+            // Refused are those that are known, and those whose names no handle can have.
+            let _ = self.insert(found, true);
+        }
+    }
+
+    /// Removes an accelerator that was added: those who have it open are told once, and every later call of theirs fails.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        let named = |slot: &&Arc<Slot>| slot.name == name && !slot.discovered;
+        let slot = self.slots.lock().iter().find(named).cloned();
+        let slot = slot.ok_or(Error::NoDevice("there is no accelerator of that name"))?;
+        if lose(&self.slots, &self.clients, &slot) {
+            return Ok(());
+        }
+        // Another thread has just removed it.
+        Err(Error::NoDevice("there is no accelerator of that name"))
+    }
+
+    /// What a slot's accelerator does when it is lost.
+    fn on_lost(&self, slot: &Arc<Slot>) -> OnLost {
+        let (slots, clients, slot) = (self.slots.clone(), self.clients.clone(), Arc::downgrade(slot));
+        Box::new(move || {
+            if let Some(slot) = slot.upgrade() {
+                lose(&slots, &clients, &slot);
+            }
+        })
     }
 
     /// Accelerators that an open in some mode would get now, in the order in which they were found.
     pub fn available(&self) -> Vec<Available> {
-        self.slots.lock().iter().filter(|slot| slot.is_available()).map(|slot| slot.describe()).collect()
+        self.discover();
+        let slots = self.slots.lock().clone();
+        slots.iter().filter(|slot| slot.is_available()).map(|slot| slot.describe()).collect()
     }
 
     /// What every group of every application does: a row for each accelerator, application and group (R19). Handles that
@@ -165,17 +195,18 @@ impl Registry {
         on_broken: impl Fn(Key) -> Box<dyn FnOnce() + Send>,
     ) -> Result<Key, Error> {
         let mut error = Error::NoDevice("no accelerator fits the name, vendor and device");
+        self.discover();
         let slots = self.slots.lock().clone();
         for slot in slots.iter().filter(|slot| slot.fits(selection)) {
-            let make = || {
+            let make = |accelerator| {
                 let entry = self.clients.insert(|key| {
                     let mailbox = Arc::new(ArcSwap::new(slot.service.mailbox().clone()));
-                    let root = Group::root(key, slot.clone(), self.sas.clone(), mailbox.clone());
+                    let root = Group::root(key, slot.clone(), accelerator, self.sas.clone(), mailbox.clone());
                     Client::new(root, mode, identity.to_owned(), slot.clone(), mailbox, on_broken(key))
                 })?;
                 Some(entry.key)
             };
-            match slot.occupy(mode, make) {
+            match slot.occupy(mode, identity, self.on_lost(slot), make) {
                 Ok(key) => return Ok(key),
                 Err(why) => error = why,
             }
@@ -295,6 +326,23 @@ impl Registry {
     fn explain(&self, client: Key, group: Option<Key>) -> Error {
         self.group(client, group).err().unwrap_or(Error::BadHandle("SA"))
     }
+}
+
+/// Takes an accelerator from everybody; whether it was there.
+fn lose(slots: &Slots, clients: &Table<Client>, slot: &Arc<Slot>) -> bool {
+    let mut known = slots.lock();
+    let before = known.len();
+    known.retain(|other| !Arc::ptr_eq(other, slot));
+    let was_there = known.len() < before;
+    drop(known);
+    if was_there {
+        for client in slot.remove() {
+            if let Some(client) = clients.get(client) {
+                client.value.broken();
+            }
+        }
+    }
+    was_there
 }
 
 impl Slot {

@@ -1,8 +1,39 @@
 //! The seam between applications and what processes packets.
 
-use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, PacketError, Reading, Sa, SaError, Verdict};
+use std::sync::Arc;
 
-use crate::Capabilities;
+use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, PacketError, Reading, Sa, Verdict};
+use gipsec_virtio::driver::{DeviceSa, SharedBuffer};
+
+use crate::{Capabilities, Error, OpenMode};
+
+/// Finds accelerators, each time it is asked.
+pub trait Discovery: Send + Sync {
+    /// Those that are there now.
+    fn find(&self) -> Vec<Found>;
+}
+
+/// An accelerator that was found.
+pub struct Found {
+    /// Its name, 1 to 15 bytes.
+    pub name: String,
+    /// PCI vendor and device, or what stands for them.
+    pub identity: (u16, u16),
+    /// How it is reached.
+    pub provider: Box<dyn Provider>,
+}
+
+/// What is called, once, when an accelerator is lost.
+pub type OnLost = Box<dyn FnOnce() + Send>;
+
+/// An accelerator that nobody in this process uses yet.
+pub trait Provider: Send + Sync {
+    /// Whether an open in some mode would succeed.
+    fn is_available(&self) -> bool;
+
+    /// Takes it, for all who open it in this process until it is dropped. `application` is the first of them.
+    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error>;
+}
 
 /// Something that holds SAs and processes packets: the software engine, or a device.
 pub trait Accelerator: Send + Sync {
@@ -10,7 +41,13 @@ pub trait Accelerator: Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// Makes an SA, or a bundle (R33). It lives until it is dropped.
-    fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, SaError>;
+    fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, Error>;
+
+    /// Memory that packets travel in without being copied; None: it has none, or none left.
+    fn allocate(&self, len: usize) -> Option<SharedBuffer> {
+        let _ = len;
+        None
+    }
 
     /// Processes calls of several of its SAs as if each came in turn; together they may take less time. At most
     /// [`MAX_BATCH`](gipsec_engine::MAX_BATCH) packets.
@@ -43,6 +80,16 @@ pub trait Association: Send + Sync {
         None
     }
 
+    /// The device's SA, if it is one.
+    fn device(&self) -> Option<&DeviceSa> {
+        None
+    }
+
+    /// Has `listener` told what the SA has to say when it is not processing packets.
+    fn listen(&self, listener: Arc<dyn Fn(&Events) + Send + Sync>) {
+        let _ = listener;
+    }
+
     /// Whether its packets take less time together with those of other SAs than alone.
     fn works_abreast(&self) -> bool {
         false
@@ -52,13 +99,13 @@ pub trait Association: Send + Sync {
     fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events;
 
     /// Makes a packet that the receiver drops without a word, as long as one that carries `len` bytes.
-    fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<(Verdict, Events), SaError>;
+    fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<(Verdict, Events), Error>;
 
     /// The longest packet that is encapsulated to at most `limit` bytes; None: there is none.
-    fn largest_inner(&self, limit: usize) -> Result<Option<usize>, SaError>;
+    fn largest_inner(&self, limit: usize) -> Result<Option<usize>, Error>;
 
     /// Changes addresses, ports, sequence number or window (R31).
-    fn modify(&self, change: &Change) -> Result<(), SaError>;
+    fn modify(&self, change: &Change) -> Result<(), Error>;
 
     /// What each entry is now, without its keys, and what it has done.
     fn read(&self) -> Vec<Reading>;

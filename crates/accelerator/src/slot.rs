@@ -10,7 +10,7 @@ use std::sync::{
 
 use parking_lot::Mutex;
 
-use crate::{Accelerator, Error, Key, service::Service};
+use crate::{Accelerator, Error, Found, Key, Provider, seam::OnLost, service::Service};
 
 /// How an accelerator is opened (document 6.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum OpenMode {
 struct Occupancy {
     clients: Vec<Key>,
     exclusive: bool,
+    /// There as long as somebody has it open.
+    accelerator: Option<Arc<dyn Accelerator>>,
 }
 
 /// An accelerator that has been found.
@@ -33,19 +35,22 @@ pub(crate) struct Slot {
     pub instance_id: u32,
     /// PCI vendor and device, or what stands for them.
     pub identity: (u16, u16),
-    pub backend: Box<dyn Accelerator>,
+    /// Whether it comes and goes by itself.
+    pub discovered: bool,
+    provider: Box<dyn Provider>,
     pub service: Service,
     gone: AtomicBool,
     occupancy: Mutex<Occupancy>,
 }
 
 impl Slot {
-    pub(crate) fn new(name: String, instance_id: u32, identity: (u16, u16), backend: Box<dyn Accelerator>) -> Self {
+    pub(crate) fn new(found: Found, instance_id: u32, discovered: bool) -> Self {
         Self {
-            name,
+            name: found.name,
             instance_id,
-            identity,
-            backend,
+            identity: found.identity,
+            provider: found.provider,
+            discovered,
             service: Service::new(),
             gone: AtomicBool::new(false),
             occupancy: Mutex::default(),
@@ -67,11 +72,26 @@ impl Slot {
 
     /// Whether an open in some mode would succeed.
     pub(crate) fn is_available(&self) -> bool {
-        !self.is_gone() && !self.occupancy.lock().exclusive
+        if self.is_gone() {
+            return false;
+        }
+        let occupancy = self.occupancy.lock();
+        if occupancy.clients.is_empty() { self.provider.is_available() } else { !occupancy.exclusive }
+    }
+
+    /// Whether nobody has it open.
+    pub(crate) fn is_free(&self) -> bool {
+        self.occupancy.lock().clients.is_empty()
     }
 
     /// Occupies the accelerator for the client that `make` makes (R24).
-    pub(crate) fn occupy(self: &Arc<Self>, mode: OpenMode, make: impl FnOnce() -> Option<Key>) -> Result<Key, Error> {
+    pub(crate) fn occupy(
+        self: &Arc<Self>,
+        mode: OpenMode,
+        application: &str,
+        on_lost: OnLost,
+        make: impl FnOnce(Arc<dyn Accelerator>) -> Option<Key>,
+    ) -> Result<Key, Error> {
         let mut occupancy = self.occupancy.lock();
         if self.is_gone() {
             return Err(crate::error::GONE);
@@ -79,9 +99,14 @@ impl Slot {
         if occupancy.exclusive || mode == OpenMode::Exclusive && !occupancy.clients.is_empty() {
             return Err(Error::Busy);
         }
-        let key = make().ok_or(Error::Full("handles"))?;
+        let accelerator = match &occupancy.accelerator {
+            Some(accelerator) => accelerator.clone(),
+            None => self.provider.open(mode, application, on_lost)?,
+        };
+        let key = make(accelerator.clone()).ok_or(Error::Full("handles"))?;
         occupancy.exclusive = mode == OpenMode::Exclusive;
         occupancy.clients.push(key);
+        occupancy.accelerator = Some(accelerator);
         Ok(key)
     }
 
@@ -90,5 +115,9 @@ impl Slot {
         let mut occupancy = self.occupancy.lock();
         occupancy.clients.retain(|other| *other != client);
         occupancy.exclusive = false;
+        let last = if occupancy.clients.is_empty() { occupancy.accelerator.take() } else { None };
+        // Leaving a device waits for its thread, which may be about to remove it here.
+        drop(occupancy);
+        drop(last);
     }
 }

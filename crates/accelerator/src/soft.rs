@@ -1,19 +1,30 @@
 //! The software accelerator: the engine, in the caller's own threads.
 
+use std::sync::Arc;
+
 use arrayvec::ArrayVec;
 use gipsec_engine::{
-    self as engine, Buffers, BundleEntry, Change, Direction, Events, MAX_BATCH, PacketError, Reading, Sa, SaError,
-    Verdict,
+    self as engine, Buffers, BundleEntry, Change, Direction, Events, MAX_BATCH, PacketError, Reading, Sa, Verdict,
 };
 
 use crate::{
-    Accelerator, Association, Call, Capabilities, CipherAlgorithms, CombinedAlgorithms, Features, IntegrityAlgorithms,
-    queue::CLASSES,
+    Accelerator, Association, Call, Capabilities, CipherAlgorithms, CombinedAlgorithms, Error, Features,
+    IntegrityAlgorithms, OpenMode, Provider, queue::CLASSES, seam::OnLost,
 };
 
 /// The engine as an accelerator.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Soft;
+
+impl Provider for Soft {
+    fn is_available(&self) -> bool {
+        true
+    }
+
+    fn open(&self, _: OpenMode, _: &str, _: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
+        Ok(Arc::new(*self))
+    }
+}
 
 impl Accelerator for Soft {
     fn capabilities(&self) -> Capabilities {
@@ -26,7 +37,7 @@ impl Accelerator for Soft {
         }
     }
 
-    fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, SaError> {
+    fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, Error> {
         Ok(Box::new(Sa::new(entries)?))
     }
 
@@ -60,16 +71,16 @@ impl Association for Sa {
         self.process(packets, verdicts)
     }
 
-    fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<(Verdict, Events), SaError> {
-        self.make_dummy(len, output)
+    fn make_dummy(&self, len: usize, output: &mut [u8]) -> Result<(Verdict, Events), Error> {
+        Ok(self.make_dummy(len, output)?)
     }
 
-    fn largest_inner(&self, limit: usize) -> Result<Option<usize>, SaError> {
-        self.largest_inner(limit)
+    fn largest_inner(&self, limit: usize) -> Result<Option<usize>, Error> {
+        Ok(self.largest_inner(limit)?)
     }
 
-    fn modify(&self, change: &Change) -> Result<(), SaError> {
-        self.modify(change)
+    fn modify(&self, change: &Change) -> Result<(), Error> {
+        Ok(self.modify(change)?)
     }
 
     fn read(&self) -> Vec<Reading> {

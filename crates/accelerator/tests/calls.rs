@@ -17,7 +17,7 @@ use support::*;
 
 #[test]
 fn close_waits_for_what_is_in_flight_and_lets_nothing_follow() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     let group = registry.group(client, None).unwrap();
     let delivered = Arc::new(AtomicUsize::new(0));
@@ -38,7 +38,7 @@ fn close_waits_for_what_is_in_flight_and_lets_nothing_follow() {
 
 #[test]
 fn a_callback_may_close_its_own_handle() {
-    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2), Vec::new())));
     let client = open(registry, OpenMode::Shared, None).unwrap();
     let group = registry.group(client, None).unwrap();
     let (sender, receiver) = mpsc::channel();
@@ -70,7 +70,7 @@ fn a_callback_may_close_its_own_handle() {
 
 #[test]
 fn in_poll_mode_callbacks_wait_for_the_application() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     assert!(registry.poll(client, 1).is_err());
     registry.with_client(client, gipsec_accelerator::Client::enter_poll_mode).unwrap().unwrap();
@@ -89,7 +89,7 @@ fn in_poll_mode_callbacks_wait_for_the_application() {
 
 #[test]
 fn the_queue_is_bounded() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     let group = registry.group(client, None).unwrap();
     let (sender, receiver) = mpsc::channel::<()>();
@@ -107,7 +107,7 @@ fn the_queue_is_bounded() {
 
 #[test]
 fn two_callbacks_may_close_each_others_handles() {
-    let registry: &'static Registry = Box::leak(Box::new(Registry::new(2, (1, 2))));
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(2, (1, 2), Vec::new())));
     let both_inside: &'static std::sync::Barrier = Box::leak(Box::new(std::sync::Barrier::new(2)));
     let (sender, receiver) = mpsc::channel();
     let clients = ["soft0", "soft1"].map(|name| open(registry, OpenMode::Shared, Some(name)).unwrap());
@@ -127,7 +127,7 @@ fn two_callbacks_may_close_each_others_handles() {
 
 #[test]
 fn a_callback_may_enter_poll_mode_and_close() {
-    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2), Vec::new())));
     let client = open(registry, OpenMode::Shared, None).unwrap();
     let group = registry.group(client, None).unwrap();
     let (sender, receiver) = mpsc::channel();
@@ -154,7 +154,7 @@ fn a_callback_may_enter_poll_mode_and_close() {
 
 #[test]
 fn callbacks_that_close_do_not_nest() {
-    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2), Vec::new())));
     let (depth, deepest) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (sender, receiver) = mpsc::channel();
     for _ in 0..200 {
@@ -183,7 +183,7 @@ fn callbacks_that_close_do_not_nest() {
 
 #[test]
 fn close_waits_for_a_group_that_is_being_deleted() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     let group = registry.create_group(client, "blue").unwrap();
     let delivered = Arc::new(AtomicUsize::new(0));
@@ -220,7 +220,7 @@ thread_local! {
 
 #[test]
 fn a_thread_that_is_ending_may_close() {
-    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2), Vec::new())));
     let client = open(registry, OpenMode::Exclusive, None).unwrap();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -239,7 +239,7 @@ fn a_thread_that_is_ending_may_close() {
 
 #[test]
 fn close_waits_for_a_callback_that_deleted_its_own_group() {
-    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2))));
+    let registry: &'static Registry = Box::leak(Box::new(Registry::new(1, (1, 2), Vec::new())));
     let client = open(registry, OpenMode::Shared, None).unwrap();
     let group = registry.create_group(client, "blue").unwrap();
     let returned = Arc::new(AtomicUsize::new(0));
@@ -260,7 +260,7 @@ fn close_waits_for_a_callback_that_deleted_its_own_group() {
 
 #[test]
 fn poll_mode_is_entered_once_whoever_asks() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     for _ in 0..200 {
         let client = open(&registry, OpenMode::Shared, None).unwrap();
         let enter = || registry.with_client(client, gipsec_accelerator::Client::enter_poll_mode).unwrap().unwrap();
@@ -275,7 +275,7 @@ fn poll_mode_is_entered_once_whoever_asks() {
 
 #[test]
 fn bulk_leaves_room_to_what_is_urgent() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     let group = registry.group(client, None).unwrap();
     let (release, held) = mpsc::channel::<()>();
@@ -296,7 +296,7 @@ fn bulk_leaves_room_to_what_is_urgent() {
 
 #[test]
 fn a_flood_of_urgent_calls_keeps_nobody_from_closing() {
-    let registry = Arc::new(Registry::new(1, (1, 2)));
+    let registry = Arc::new(Registry::new(1, (1, 2), Vec::new()));
     let [flooding, closing] = [(); 2].map(|()| open(&registry, OpenMode::Shared, None).unwrap());
     let flood = registry.group(flooding, None).unwrap();
     let over = Arc::new(AtomicUsize::new(0));

@@ -20,7 +20,7 @@ use support::*;
 
 #[test]
 fn exclusive_and_shared_exclude_each_other() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let shared = open(&registry, OpenMode::Shared, None).unwrap();
     assert_eq!(open(&registry, OpenMode::Exclusive, None), Err(Error::Busy));
     let second = open(&registry, OpenMode::Shared, Some("soft0")).unwrap();
@@ -37,7 +37,7 @@ fn exclusive_and_shared_exclude_each_other() {
 
 #[test]
 fn a_groups_sas_are_its_own_and_counted_after_they_are_gone() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     let group = registry.create_group(client, "blue").unwrap();
     let sa = registry.group(client, Some(group)).unwrap().add_sa(gcm_sa(), Remark::default(), false).unwrap();
@@ -70,7 +70,7 @@ fn a_groups_sas_are_its_own_and_counted_after_they_are_gone() {
 
 #[test]
 fn removal_is_told_once_and_ends_what_waits() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let told_of_it = Arc::new(AtomicUsize::new(0));
     let selection = Selection::default();
     let client = registry
@@ -106,7 +106,7 @@ fn removal_is_told_once_and_ends_what_waits() {
 
 #[test]
 fn handles_of_one_application_share_a_row() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let clients = [(); 2].map(|()| open(&registry, OpenMode::Shared, None).unwrap());
     for client in clients {
         registry.group(client, None).unwrap().add_sa(gcm_sa(), Remark::default(), false).unwrap();
@@ -118,7 +118,7 @@ fn handles_of_one_application_share_a_row() {
 
 #[test]
 fn a_notification_that_comes_once_is_not_lost_among_many_calls() {
-    let registry = Registry::new(1, (1, 2));
+    let registry = Registry::new(1, (1, 2), Vec::new());
     let client = open(&registry, OpenMode::Shared, None).unwrap();
     let group = registry.group(client, None).unwrap();
     let mut entries = gcm_sa();
