@@ -165,7 +165,7 @@ impl Association for DeviceSa {
     }
 
     fn listen(&self, listener: Arc<dyn Fn(&Events) + Send + Sync>) {
-        self.listen(listener);
+        self.listen(&listener);
     }
 
     /// One request takes packets of many SAs.

@@ -316,7 +316,8 @@ fn timespec(duration: Duration) -> Timespec {
 /// A name as commands carry it; what is too long is cut between two characters.
 fn padded(name: &str) -> [u8; NAME_SIZE] {
     let mut bytes = [0; NAME_SIZE];
-    let name = &name[..name.floor_char_boundary(NAME_SIZE - 1)];
+    let end = (0..NAME_SIZE).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    let name = name.get(..end).unwrap_or(name);
     bytes[..name.len()].copy_from_slice(name.as_bytes());
     bytes
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use gipsec_engine::{
-    Algorithms, Attributes, Buffers, BundleEntry, Cipher, Direction, Endpoints, InboundRules, Integrity, Intervals,
-    KeyLengths, Keys, Lifetime, Mode, Notify, OutboundRules, PacketError, Protocol, Rules, Verdict,
+    Algorithms, Attributes, Buffers, BundleEntry, Cipher, Direction, Endpoints, Events, InboundRules, Integrity,
+    Intervals, KeyLengths, Keys, Lifetime, Mode, Notify, OutboundRules, PacketError, Protocol, Rules, Verdict,
 };
 use gipsec_virtio::{
     driver::{Device, DeviceSa, DriverError, Options, Process},
@@ -164,10 +164,11 @@ fn what_an_sa_has_to_say_is_heard() {
     let heard = Arc::new(AtomicUsize::new(0));
     let counter = heard.clone();
     process(&outbound, &vec![packet(60); 16], 200);
-    outbound.listen(Arc::new(move |events| {
+    let listener: Arc<dyn Fn(&Events) + Send + Sync> = Arc::new(move |events| {
         assert!(events.sequence_periodic.is_some());
         counter.fetch_add(1, SeqCst);
-    }));
+    });
+    outbound.listen(&listener);
     // More than there are buffers at a time.
     for _ in 0..100 {
         process(&outbound, &vec![packet(60); 8], 200);

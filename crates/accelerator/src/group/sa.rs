@@ -96,7 +96,7 @@ impl Entry<SaEntry> {
 
     /// The longest packet that is encapsulated to at most `limit` bytes; None: there is none.
     pub fn largest_inner(&self, limit: usize) -> Result<Option<usize>, Error> {
-        Ok(self.value.association.largest_inner(limit)?)
+        self.value.association.largest_inner(limit)
     }
 
     /// What keeps its asynchronous packet calls in order.

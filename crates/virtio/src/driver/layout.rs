@@ -18,7 +18,7 @@ const CONTROL_SIZE: u16 = 16;
 const EVENT_SIZE: u16 = 64;
 const DATA_SIZE: u16 = 256;
 /// Bytes of an event buffer.
-pub(super) const EVENT_BYTES: usize = 32;
+pub(super) const EVENT_BYTES: u32 = 32;
 /// Bytes of a command, and of its answer, at most.
 pub(super) const CONTROL_BYTES: usize = control::MAX_BODY + 64;
 /// Packets of one caller on their way, with all that goes with them.
@@ -88,7 +88,7 @@ impl Layout {
             return Err(TransportError("the device has no data queues".into()).into());
         }
         let (command, answer) = (cursor.take(CONTROL_BYTES), cursor.take(CONTROL_BYTES));
-        let events = cursor.take(usize::from(EVENT_SIZE) * EVENT_BYTES);
+        let events = cursor.take(usize::from(EVENT_SIZE) * EVENT_BYTES as usize);
         let slabs = (0..2 * pairs).map(|_| cursor.take(SLAB_BYTES)).map(|start| start..start + SLAB_BYTES).collect();
         let (end, len) = (cursor.at.next_multiple_of(4096), transport.memory().len());
         if end > len {

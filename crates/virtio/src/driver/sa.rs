@@ -76,7 +76,7 @@ impl DeviceSa {
     }
 
     /// Has `listener` told what the SA has to say, from now on and from before.
-    pub fn listen(&self, listener: Arc<dyn Fn(&Events) + Send + Sync>) {
+    pub fn listen(&self, listener: &Arc<dyn Fn(&Events) + Send + Sync>) {
         self.device.inner.listeners.add(self.number, listener);
     }
 

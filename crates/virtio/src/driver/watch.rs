@@ -43,7 +43,7 @@ struct Told {
 const MAX_EARLY: usize = 1024;
 
 impl Listeners {
-    pub(super) fn add(&self, sa: u64, listener: Listener) {
+    pub(super) fn add(&self, sa: u64, listener: &Listener) {
         let mut told = self.0.lock();
         let (now, later) = std::mem::take(&mut told.early).into_iter().partition(|(other, _)| *other == sa);
         told.early = later;
@@ -95,11 +95,11 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn new(queue: Queue, layout: &Layout) -> Self {
         let size = usize::from(layout.places[queue.number()].size);
-        Self { queue, buffers: (0..size).map(|at| layout.events + at * EVENT_BYTES).collect() }
+        Self { queue, buffers: (0..size).map(|at| layout.events + at * EVENT_BYTES as usize).collect() }
     }
 
     fn offer(&mut self, buffer: usize) {
-        let piece = Piece { offset: buffer, len: EVENT_BYTES as u32, writable: true };
+        let piece = Piece { offset: buffer, len: EVENT_BYTES, writable: true };
         if let Some(place) = self.queue.add(&[piece], None).and_then(|id| self.buffers.get_mut(usize::from(id))) {
             *place = buffer;
         }
@@ -117,7 +117,7 @@ impl Events {
                 }
             };
             let Some(buffer) = self.buffers.get(usize::from(id)).copied() else { continue };
-            let mut bytes = [0; EVENT_BYTES];
+            let mut bytes = [0; EVENT_BYTES as usize];
             device.transport.memory().read(buffer, &mut bytes);
             self.offer(buffer);
             if let Some(event) = Event::read(&bytes) {

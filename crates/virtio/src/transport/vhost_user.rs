@@ -95,10 +95,10 @@ fn introduce(frontend: &mut Frontend) -> Result<(u64, usize, Config), TransportE
         true => frontend.get_queue_num().map_err(failed("GET_QUEUE_NUM"))?,
         false => 4,
     };
-    let room = [0; size_of::<Config>()];
-    let (_, bytes) = frontend
-        .get_config(0, size_of::<Config>() as u32, VhostUserConfigFlags::WRITABLE, &room)
-        .map_err(failed("GET_CONFIG"))?;
+    const SIZE: u32 = 64;
+    let room = [0; SIZE as usize];
+    let (_, bytes) =
+        frontend.get_config(0, SIZE, VhostUserConfigFlags::WRITABLE, &room).map_err(failed("GET_CONFIG"))?;
     let (config, _) =
         Config::read_from_prefix(&bytes).map_err(|_| TransportError("the configuration is cut".into()))?;
     Ok((features, usize::try_from(queues).unwrap_or(0), config))
