@@ -191,7 +191,7 @@ fn is_given_up(script: Script) {
     let outbound = device.add_sa(vec![entry(Direction::Outbound)]).unwrap();
     let start = Instant::now();
     let (_, verdicts) = process(&outbound, &vec![packet(1000); 64], 1600);
-    assert!(verdicts.iter().any(|verdict| *verdict == Err(PacketError::Gone)), "{verdicts:?}");
+    assert!(verdicts.contains(&Err(PacketError::Gone)), "{verdicts:?}");
     assert!(start.elapsed() < Duration::from_secs(2));
     assert!(device.is_lost());
     let (_, verdicts) = process(&outbound, &[packet(1000)], 1600);

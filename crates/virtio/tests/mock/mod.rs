@@ -149,9 +149,9 @@ impl Mock {
     fn use_request(&self, place: &QueuePlace, head: usize, reply: &Reply) {
         let index = self.number(place.used + 2);
         let entry = place.used + 4 + 8 * (index % usize::from(place.size));
-        self.memory.store(entry, reply.id.unwrap_or(head as u32).to_le());
-        self.memory.store(entry + 4, reply.len.unwrap_or(reply.bytes.len() as u32).to_le());
-        self.memory.store(place.used + 2, (index as u16).wrapping_add(reply.step).to_le());
+        self.memory.store(entry, reply.id.unwrap_or(u32::try_from(head).unwrap()).to_le());
+        self.memory.store(entry + 4, reply.len.unwrap_or(u32::try_from(reply.bytes.len()).unwrap()).to_le());
+        self.memory.store(place.used + 2, u16::try_from(index).unwrap().wrapping_add(reply.step).to_le());
         rustix::io::write(&self.interrupt, &1u64.to_ne_bytes()).unwrap();
     }
 
