@@ -1,0 +1,153 @@
+//! All accelerators of the process, and the signals that change them. The main thread runs this.
+
+use std::{
+    env, io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+    path::PathBuf,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use rustix::fs::Mode;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::{
+    accelerator::Accelerator,
+    metrics::{Accelerators, Metrics},
+    settings::{self, Settings, SettingsError},
+};
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What the operator said.
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
+    /// A socket that cannot be made.
+    #[error("cannot listen at {0}: {1}")]
+    Listen(PathBuf, io::Error),
+    /// Signals cannot be handled.
+    #[error("cannot handle signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT; `file` is read again on SIGHUP.
+pub fn run(settings: Settings, file: Option<PathBuf>) -> Result<(), StartError> {
+    // Sockets get their permissions before anybody can use them.
+    rustix::process::umask(Mode::from_raw_mode(0o177));
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::Signals)?;
+    let accelerators = Accelerators::default();
+    for one in settings.accelerators {
+        start(&accelerators, one)?;
+    }
+    let mut metrics = None;
+    change_metrics(&mut metrics, settings.metrics, &accelerators)?;
+    eprintln!("ready");
+    tell_service_manager("READY=1");
+    for signal in &mut signals {
+        if signal != SIGHUP {
+            break;
+        }
+        match &file {
+            None => tracing::warn!("There is no file to read again; what the command line said stays."),
+            Some(file) => match Settings::read(file) {
+                Ok(settings) => reload(&accelerators, &mut metrics, settings),
+                Err(error) => tracing::error!("The old settings stay: {error}."),
+            },
+        }
+    }
+    tell_service_manager("STOPPING=1");
+    tracing::info!("Ending: requests that were taken are completed.");
+    drop(metrics.take());
+    let gone = std::mem::take(&mut *accelerators.lock());
+    end(gone);
+    Ok(())
+}
+
+type OneMetrics = Option<(PathBuf, Metrics)>;
+
+fn start(accelerators: &Arc<Mutex<Vec<Accelerator>>>, settings: settings::Accelerator) -> Result<(), StartError> {
+    let (name, socket) = (settings.name.clone(), settings.socket.clone());
+    let accelerator = Accelerator::start(settings).map_err(|error| StartError::Listen(socket.clone(), error))?;
+    tracing::info!("Accelerator {name} listens at {}.", socket.display());
+    accelerators.lock().push(accelerator);
+    Ok(())
+}
+
+fn change_metrics(
+    metrics: &mut OneMetrics,
+    path: Option<PathBuf>,
+    accelerators: &Accelerators,
+) -> Result<(), StartError> {
+    if metrics.as_ref().map(|(path, _)| path) == path.as_ref() {
+        return Ok(());
+    }
+    // The old socket goes first: it may be the same file by another name.
+    drop(metrics.take());
+    if let Some(path) = path {
+        let started =
+            Metrics::start(&path, accelerators.clone()).map_err(|error| StartError::Listen(path.clone(), error))?;
+        *metrics = Some((path, started));
+    }
+    Ok(())
+}
+
+/// Makes it as the new settings say. What cannot be made is told, and the rest goes on.
+fn reload(accelerators: &Accelerators, metrics: &mut OneMetrics, settings: Settings) {
+    let stays = |old: &settings::Accelerator| {
+        settings.accelerators.iter().any(|new| new.name == old.name && is_same_socket(old, new))
+    };
+    let gone: Vec<Accelerator> = {
+        let mut all = accelerators.lock();
+        let (kept, gone) = all.drain(..).partition(|accelerator| stays(&accelerator.settings()));
+        *all = kept;
+        gone
+    };
+    for accelerator in &gone {
+        tracing::info!("Accelerator {} is no longer named and ends.", accelerator.settings().name);
+    }
+    end(gone);
+    for new in settings.accelerators {
+        let known = {
+            let all = accelerators.lock();
+            let known = all.iter().find(|accelerator| accelerator.settings().name == new.name);
+            known.map(|accelerator| accelerator.change(new.clone())).is_some()
+        };
+        if !known && let Err(error) = start(accelerators, new) {
+            tracing::error!("An accelerator is missing: {error}.");
+        }
+    }
+    if let Err(error) = change_metrics(metrics, settings.metrics, accelerators) {
+        tracing::error!("There are no statistics: {error}.");
+    }
+    tracing::info!("The settings were read again.");
+}
+
+fn is_same_socket(old: &settings::Accelerator, new: &settings::Accelerator) -> bool {
+    (&old.socket, old.permissions, old.group) == (&new.socket, new.permissions, new.group)
+}
+
+fn end(mut gone: Vec<Accelerator>) {
+    gone.iter_mut().for_each(Accelerator::stop);
+    gone.into_iter().for_each(Accelerator::finish);
+}
+
+/// Tells systemd, if it wants to know (sd_notify(3)).
+fn tell_service_manager(state: &str) {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match path.as_encoded_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let told =
+        address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop));
+    if let Err(error) = told {
+        tracing::warn!("The service manager cannot be told \"{state}\": {error}.");
+    }
+}

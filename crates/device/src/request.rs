@@ -1,0 +1,124 @@
+//! A descriptor chain as two lists of pieces of the driver's memory. Every descriptor is checked against that memory once,
+//! and what is kept are slices of it that cannot be dereferenced, only copied from and to.
+
+use arrayvec::ArrayVec;
+use virtio_queue::{DescriptorChain, desc::split::Descriptor};
+use vm_memory::{GuestMemory, GuestMemoryMmap, Permissions, VolatileSlice};
+
+/// Pieces of a part at most: descriptors of the largest queue.
+pub const MAX_PIECES: usize = 1024;
+
+/// The readable part of a request, or the writable one.
+#[derive(Default)]
+pub struct Part<'m> {
+    pieces: ArrayVec<VolatileSlice<'m>, MAX_PIECES>,
+    length: usize,
+}
+
+impl<'m> Part<'m> {
+    fn clear(&mut self) {
+        self.pieces.clear();
+        self.length = 0;
+    }
+
+    /// Bytes of it.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Adds a descriptor's memory; false when it is not the driver's, or in too many pieces.
+    fn push(&mut self, memory: &'m GuestMemoryMmap, descriptor: &Descriptor, access: Permissions) -> bool {
+        let Ok(length) = usize::try_from(descriptor.len()) else { return false };
+        let Ok(slices) = memory.get_slices(descriptor.addr(), length, access) else { return false };
+        let before = (self.pieces.len(), self.length);
+        for slice in slices {
+            let added = slice.ok().and_then(|slice| {
+                self.length += slice.len();
+                self.pieces.try_push(slice).ok()
+            });
+            if added.is_none() {
+                self.pieces.truncate(before.0);
+                self.length = before.1;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Copies from the front, as much as there is and `into` takes; how much.
+    pub fn read(&self, into: &mut [u8]) -> usize {
+        let mut done = 0;
+        for piece in &self.pieces {
+            done += piece.copy_to(&mut into[done..]);
+        }
+        done
+    }
+
+    /// Copies to `offset` and on. What does not fit is not written.
+    #[inline]
+    pub fn write(&self, offset: usize, bytes: &[u8]) {
+        if let [only] = &self.pieces[..] {
+            if let Ok(place) = only.offset(offset) {
+                place.copy_from(bytes);
+            }
+            return;
+        }
+        self.write_to_pieces(offset, bytes);
+    }
+
+    fn write_to_pieces(&self, offset: usize, bytes: &[u8]) {
+        let (mut offset, mut bytes) = (offset, bytes);
+        for piece in &self.pieces {
+            if bytes.is_empty() {
+                return;
+            }
+            let Some(room) = piece.len().checked_sub(offset).filter(|room| *room > 0) else {
+                offset -= piece.len();
+                continue;
+            };
+            let (here, others) = bytes.split_at(room.min(bytes.len()));
+            if let Ok(place) = piece.offset(offset) {
+                place.copy_from(here);
+            }
+            (offset, bytes) = (0, others);
+        }
+    }
+}
+
+/// A request, for as long as the memory is held.
+#[derive(Default)]
+pub struct Request<'m> {
+    /// What the device reads.
+    pub readable: Part<'m>,
+    /// What it writes.
+    pub writable: Part<'m>,
+}
+
+impl<'m> Request<'m> {
+    /// Takes a chain of at most `limit` descriptors. False when it is broken: a loop, a table that cannot be, an address
+    /// that is not the driver's, readable after writable. What is writable up to there can still take a status.
+    pub fn take(
+        &mut self,
+        memory: &'m GuestMemoryMmap,
+        chain: DescriptorChain<&'m GuestMemoryMmap>,
+        limit: usize,
+    ) -> bool {
+        self.readable.clear();
+        self.writable.clear();
+        let (mut whole, mut sound) = (false, true);
+        for (number, descriptor) in chain.enumerate() {
+            if number >= limit {
+                whole = false;
+                break;
+            }
+            whole = !descriptor.has_next();
+            sound &= if descriptor.is_write_only() {
+                // Nothing is written behind what cannot be written.
+                sound && self.writable.push(memory, &descriptor, Permissions::Write)
+            } else {
+                self.writable.length == 0 && self.readable.push(memory, &descriptor, Permissions::Read)
+            };
+        }
+        whole && sound
+    }
+}

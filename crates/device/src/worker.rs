@@ -1,0 +1,242 @@
+//! What a worker does with its rings: takes requests, has them done, gives them back. One thread serves controlq and
+//! eventq of a client, one more each pair of data queues. A driver's rings are hostile: what the `virtio-queue` crate
+//! finds wrong with one ends the connection.
+
+use gipsec_engine::Direction;
+use virtio_queue::{Error, QueueOwnedT, QueueT};
+use vhost_user_backend::VringT;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use zerocopy::IntoBytes;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{client::Client, control, data, request::Request, ring::Ring};
+
+/// Requests that are taken from one ring before the worker looks at the other one.
+const BURST: usize = 32;
+/// Bytes of a buffer in eventq at least.
+const EVENT_SIZE: usize = size_of::<gipsec_virtio::message::event::EventRecord>();
+/// VRING_AVAIL_F_NO_INTERRUPT.
+const NO_INTERRUPT: u16 = 1;
+
+/// A ring that cannot be used any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// As the crate says.
+    #[error("{0}")]
+    Ring(#[from] Error),
+    /// Not in the driver's memory.
+    #[error("a ring is not in the driver's memory")]
+    Outside,
+    /// The available ring cannot be read.
+    #[error("an available entry is no descriptor")]
+    Entry,
+}
+
+/// What a worker keeps.
+pub struct Worker {
+    kind: Kind,
+    /// The copy of a request's readable part.
+    message: Zeroizing<Vec<u8>>,
+    answer: Vec<u8>,
+    scratch: data::Scratch,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Control,
+    Data,
+}
+
+/// What is done with the requests of a ring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Control,
+    Event,
+    Data(Direction),
+}
+
+impl Worker {
+    /// The worker of controlq and eventq.
+    pub fn control() -> Self {
+        Self::new(Kind::Control)
+    }
+
+    /// The worker of a pair of data queues.
+    pub fn data() -> Self {
+        Self::new(Kind::Data)
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, message: Zeroizing::default(), answer: Vec::new(), scratch: data::Scratch::default() }
+    }
+
+    fn role(&self, ring: usize) -> Role {
+        match (self.kind, ring) {
+            (Kind::Control, 0) => Role::Control,
+            (Kind::Control, _) => Role::Event,
+            (Kind::Data, 0) => Role::Data(Direction::Inbound),
+            (Kind::Data, _) => Role::Data(Direction::Outbound),
+        }
+    }
+
+    /// Takes up to a burst of requests from one of the worker's rings, and tells the driver once. Whether there were any.
+    /// `told` is set when there are events for the driver.
+    pub fn serve(
+        &mut self,
+        client: &Client,
+        memory: &GuestMemoryMmap,
+        number: usize,
+        ring: &Ring,
+        told: &mut bool,
+    ) -> Result<bool, Broken> {
+        let role = self.role(number);
+        let mut request = Request::default();
+        let mut served = 0;
+        while served < BURST {
+            if role == Role::Event && client.events().is_empty() {
+                break;
+            }
+            let Some((head, sound)) = take(memory, ring, &mut request)? else { break };
+            let used = match role {
+                Role::Control => self.control_request(client, &request, sound),
+                Role::Event => write_event(client, &request),
+                Role::Data(direction) => self.data_request(client, direction, &request, sound, told),
+            };
+            // Not more than a chain can hold.
+            let used = u32::try_from(used).unwrap_or(u32::MAX);
+            ring.get_mut().get_queue_mut().add_used(memory, head, used)?;
+            served += 1;
+        }
+        if served > 0 {
+            notify(memory, ring)?;
+        }
+        Ok(served > 0)
+    }
+
+    fn control_request(&mut self, client: &Client, request: &Request<'_>, sound: bool) -> usize {
+        let length = self.read(request, if sound { control::MAX_REQUEST } else { 0 });
+        control::handle(client, &self.message[..length], request.writable.length(), &mut self.answer);
+        // There may be keys in it.
+        self.message[..length].zeroize();
+        request.writable.write(0, &self.answer);
+        self.answer.len()
+    }
+
+    fn data_request(
+        &mut self,
+        client: &Client,
+        direction: Direction,
+        request: &Request<'_>,
+        sound: bool,
+        told: &mut bool,
+    ) -> usize {
+        let length = self.read(request, if sound { data::most_to_read(client.limits()) } else { 0 });
+        let (message, writable) = (&self.message[..length], &request.writable);
+        let write = |offset: usize, bytes: &[u8]| writable.write(offset, bytes);
+        data::handle(client, &mut self.scratch, direction, message, writable.length(), write, told)
+    }
+
+    /// Copies a request's readable part, but not more than `most` bytes; how many. A broken chain is an empty message,
+    /// which is refused.
+    fn read(&mut self, request: &Request<'_>, most: usize) -> usize {
+        let length = request.readable.length().min(most);
+        if self.message.len() < length {
+            self.message.zeroize();
+            self.message.resize(length, 0);
+        }
+        request.readable.read(&mut self.message[..length])
+    }
+}
+
+/// Takes the next request; its head, and whether its chain is sound.
+fn take<'m>(
+    memory: &'m GuestMemoryMmap,
+    ring: &Ring,
+    request: &mut Request<'m>,
+) -> Result<Option<(u16, bool)>, Broken> {
+    let mut state = ring.get_mut();
+    let enabled = state.is_enabled();
+    let queue = state.get_queue_mut();
+    if !enabled || !queue.ready() {
+        return Ok(None);
+    }
+    let size = queue.size();
+    let next = queue.next_avail();
+    let mut available = queue.iter(memory)?;
+    let Some(chain) = available.next() else {
+        let pending = queue.avail_idx(memory, std::sync::atomic::Ordering::Relaxed)?.0 != next;
+        return if pending && queue.next_avail() == next && outside(memory, queue) {
+            Err(Broken::Outside)
+        } else {
+            Ok(None)
+        };
+    };
+    let head = chain.head_index();
+    if head >= size {
+        return Err(Broken::Entry);
+    }
+    let sound = request.take(memory, chain, usize::from(size));
+    Ok(Some((head, sound)))
+}
+
+/// Whether a ring is not where the driver's memory is.
+fn outside(memory: &GuestMemoryMmap, queue: &virtio_queue::Queue) -> bool {
+    !queue.is_valid(memory)
+}
+
+/// Fills a buffer of eventq with the oldest event; one that is too short for any comes back empty.
+fn write_event(client: &Client, request: &Request<'_>) -> usize {
+    if request.writable.length() < EVENT_SIZE {
+        client.refuse_request();
+        return 0;
+    }
+    match client.events().take() {
+        Some(event) => {
+            request.writable.write(0, event.record().as_bytes());
+            EVENT_SIZE
+        }
+        // Not reached: only this worker takes events.
+        None => 0,
+    }
+}
+
+/// Tells the driver that requests came back, if it wants to know.
+fn notify(memory: &GuestMemoryMmap, ring: &Ring) -> Result<(), Broken> {
+    let mut state = ring.get_mut();
+    let queue = state.get_queue_mut();
+    let wanted = if queue.event_idx_enabled() {
+        queue.needs_notification(memory)?
+    } else {
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        let flags: u16 = memory
+            .load(GuestAddress(queue.avail_ring()), std::sync::atomic::Ordering::Relaxed)
+            .map_err(|_| Broken::Outside)?;
+        u16::from_le(flags) & NO_INTERRUPT == 0
+    };
+    if wanted {
+        // The driver's eventfd may be anything. When it does not take a word, the driver will not get one.
+        drop(state.signal_used_queue());
+    }
+    Ok(())
+}
+
+/// Before a worker takes requests: the driver need not kick for as long.
+pub fn stop_kicks(memory: &GuestMemoryMmap, ring: &Ring) -> Result<(), Broken> {
+    let mut state = ring.get_mut();
+    let queue = state.get_queue_mut();
+    if queue.ready() {
+        if !queue.is_valid(memory) {
+            return Err(Broken::Outside);
+        }
+        queue.disable_notification(memory)?;
+    }
+    Ok(())
+}
+
+/// Before a worker sleeps: asks for kicks. Whether something has become available meanwhile.
+pub fn ask_for_kicks(memory: &GuestMemoryMmap, ring: &Ring) -> Result<bool, Broken> {
+    let mut state = ring.get_mut();
+    let enabled = state.is_enabled();
+    let queue = state.get_queue_mut();
+    Ok(enabled && queue.ready() && queue.enable_notification(memory)?)
+}
