@@ -1,5 +1,6 @@
 //! How the driver reaches a device: over a vhost-user socket, or on the PCI bus.
 
+pub mod pci;
 pub mod vhost_user;
 
 use std::{os::fd::BorrowedFd, sync::Arc};
