@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
-use gipsec_accelerator::{DeviceOptions, Discovery, Registry, Sockets};
+use gipsec_accelerator::{DeviceOptions, Discovery, PciDevices, Registry, Sockets};
 
 use crate::values;
 
@@ -41,5 +41,8 @@ fn sources() -> Vec<Box<dyn Discovery>> {
     let pool_bytes =
         number("G_IPSEC_LA_DEVICE_MEMORY_MIB").map_or(POOL_BYTES, |mebibytes| mebibytes.saturating_mul(1 << 20));
     let directory = std::env::var_os("G_IPSEC_LA_SOCKET_DIR").map_or_else(|| SOCKETS.into(), PathBuf::from);
-    vec![Box::new(Sockets { directory, identity: IDENTITY, pool_bytes, options })]
+    vec![
+        Box::new(PciDevices { pool_bytes, options }),
+        Box::new(Sockets { directory, identity: IDENTITY, pool_bytes, options }),
+    ]
 }

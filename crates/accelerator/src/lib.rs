@@ -36,4 +36,4 @@ pub use service::{Lane, Outcome, Packets, Work};
 pub use slot::OpenMode;
 pub use soft::Soft;
 pub use table::{Entry, Key};
-pub use virtio::Sockets;
+pub use virtio::{PciDevices, Sockets};

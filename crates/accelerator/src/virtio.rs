@@ -17,6 +17,7 @@ use gipsec_virtio::{
     },
     transport::{
         Transport, TransportError,
+        pci::{self, PciDevice},
         vhost_user::{VhostUser, probe},
     },
 };
@@ -73,6 +74,42 @@ impl Provider for Socket {
 
     fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
         open(mode, application, self.options, on_lost, || Ok(Box::new(VhostUser::open(&self.path, self.pool_bytes)?)))
+    }
+}
+
+/// Devices on the PCI bus that uio_pci_generic or vfio-pci has.
+pub struct PciDevices {
+    /// Bytes of memory that is shared with each.
+    pub pool_bytes: usize,
+    /// How they are used.
+    pub options: Options,
+}
+
+impl Discovery for PciDevices {
+    fn find(&self) -> Vec<Found> {
+        let found = |device: PciDevice| Found {
+            name: device.name.clone(),
+            identity: device.id,
+            provider: Box::new(OnBus { device, pool_bytes: self.pool_bytes, options: self.options }),
+        };
+        PciDevice::all().into_iter().map(found).collect()
+    }
+}
+
+/// A device on the PCI bus.
+struct OnBus {
+    device: PciDevice,
+    pool_bytes: usize,
+    options: Options,
+}
+
+impl Provider for OnBus {
+    fn is_available(&self) -> bool {
+        self.device.is_present()
+    }
+
+    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
+        open(mode, application, self.options, on_lost, || Ok(Box::new(pci::open(&self.device, self.pool_bytes)?)))
     }
 }
 

@@ -199,7 +199,10 @@ impl Backend {
     fn look_for_reset(&self, rings: &[Ring]) {
         let Some(control) = rings.first() else { return };
         let state = control.get_ref();
-        if state.get_queue().ready() && self.stopped.swap(false, Ordering::AcqRel) && state.get_queue().next_avail() == 0 {
+        if state.get_queue().ready()
+            && self.stopped.swap(false, Ordering::AcqRel)
+            && state.get_queue().next_avail() == 0
+        {
             self.client.detach();
         }
     }
@@ -268,12 +271,7 @@ impl VhostUserBackend for Backend {
     }
 
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
-        let space = config::space(
-            self.offer.pairs,
-            self.client.limits(),
-            self.place.open_modes(),
-            self.offer.instance,
-        );
+        let space = config::space(self.offer.pairs, self.client.limits(), self.place.open_modes(), self.offer.instance);
         let bytes = space.as_bytes();
         // Beyond its end, it reads as zeros.
         (offset..offset.saturating_add(size))
@@ -324,7 +322,9 @@ impl VhostUserBackend for Backend {
         let served = catch_unwind(AssertUnwindSafe(|| self.serve(thread, rings)));
         match served {
             Ok(Ok(())) => {}
-            Ok(Err(broken)) => self.end_after(&format_args!("queue {} or {} is broken: {broken}", 2 * thread, 2 * thread + 1)),
+            Ok(Err(broken)) => {
+                self.end_after(&format_args!("queue {} or {} is broken: {broken}", 2 * thread, 2 * thread + 1))
+            }
             Err(_) => self.end_after(&"a defect of the device was caught"),
         }
         if self.ending.load(Ordering::Acquire) {

@@ -17,11 +17,8 @@ const COMBINED: u32 = 0x7;
 
 /// What the device shows.
 pub fn space(pairs: usize, limits: &Limits, open_modes: u8, instance: u64) -> Config {
-    let extensions = EXTENSION_AES_CMAC
-        | EXTENSION_CHACHA20_POLY1305
-        | EXTENSION_IMPLICIT_IV
-        | EXTENSION_DEFLATE
-        | EXTENSION_LZS;
+    let extensions =
+        EXTENSION_AES_CMAC | EXTENSION_CHACHA20_POLY1305 | EXTENSION_IMPLICIT_IV | EXTENSION_DEFLATE | EXTENSION_LZS;
     Config {
         data_pairs: u32::try_from(pairs).unwrap_or(u32::MAX).into(),
         max_sas: limits.sas.into(),

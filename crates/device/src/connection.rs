@@ -44,8 +44,8 @@ impl Connection {
         let client = Arc::new(Client::new(limits, place.clone()));
         let backend = Arc::new(Backend::new(offer, client, place)?);
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
-        let mut daemon = VhostUserDaemon::new(name, backend.clone(), memory)
-            .map_err(|error| io::Error::other(error.to_string()))?;
+        let mut daemon =
+            VhostUserDaemon::new(name, backend.clone(), memory).map_err(|error| io::Error::other(error.to_string()))?;
         // The crate's own exit event would leak a file descriptor for each worker. An event that the crate does not know
         // is handed to the backend, whose error ends the worker.
         let registered = daemon.get_epoll_handlers().iter().enumerate().try_for_each(|(number, handler)| {

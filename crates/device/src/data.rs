@@ -62,7 +62,9 @@ pub fn handle(
     }
     let mut packets = ArrayVec::new();
     match lay_out(client, direction, message, room, &mut packets) {
-        Ok(dummies) => Batch { client, direction, message, packets: &mut packets, told }.run(scratch, dummies, &mut write),
+        Ok(dummies) => {
+            Batch { client, direction, message, packets: &mut packets, told }.run(scratch, dummies, &mut write)
+        }
         Err(status) => {
             client.refuse_request();
             let header = AnswerHeader { status: (status as u32).into(), reserved: 0.into() };
@@ -274,12 +276,7 @@ impl Batch<'_> {
 }
 
 /// Has the engine process calls of several SAs.
-fn together(
-    owners: &[(Found, usize)],
-    buffers: &mut [Buffers<'_>],
-    verdicts: &mut [Verdict],
-    events: &mut [Events],
-) {
+fn together(owners: &[(Found, usize)], buffers: &mut [Buffers<'_>], verdicts: &mut [Verdict], events: &mut [Events]) {
     let mut calls: ArrayVec<Call<'_, '_>, MAX_BATCH> = ArrayVec::new();
     let (mut buffers, mut verdicts) = (buffers, verdicts);
     for ((owner, count), events) in owners.iter().zip(events) {

@@ -102,7 +102,8 @@ mod tests {
         let ours = memory(memfd(MemfdFlags::empty()), SIZE);
         assert_eq!(check(&ours, MemoryRule::Sealed, 1 << 30), Err(MemoryError::CanShrink));
         assert_eq!(check(&ours, MemoryRule::Any, 1 << 30), Ok(()));
-        let ours = memory(tempfile::tempfile().and_then(|file| file.set_len(SIZE as u64).map(|()| file)).unwrap(), SIZE);
+        let ours =
+            memory(tempfile::tempfile().and_then(|file| file.set_len(SIZE as u64).map(|()| file)).unwrap(), SIZE);
         assert_eq!(check(&ours, MemoryRule::Sealed, 1 << 30), Err(MemoryError::CanShrink));
     }
 

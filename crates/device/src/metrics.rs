@@ -44,9 +44,8 @@ impl Metrics {
         let (listener, file) = socket::listen(path, 0o660, None)?;
         let ending = Arc::new(AtomicBool::new(false));
         let ends = ending.clone();
-        let thread = thread::Builder::new()
-            .name("metrics".into())
-            .spawn(move || serve(&listener, &accelerators, &ends))?;
+        let thread =
+            thread::Builder::new().name("metrics".into()).spawn(move || serve(&listener, &accelerators, &ends))?;
         Ok(Self { file: Some(file), ending, path: path.into(), thread: Some(thread) })
     }
 }

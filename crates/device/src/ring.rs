@@ -17,9 +17,7 @@ pub struct Ring(VringMutex<Memory>);
 
 /// Makes sure that the descriptor does not block; a driver's eventfd that cannot be made so is not used.
 fn nonblocking(file: Option<File>) -> Option<File> {
-    file.filter(|file| {
-        fcntl_getfl(file).and_then(|flags| fcntl_setfl(file, flags | OFlags::NONBLOCK)).is_ok()
-    })
+    file.filter(|file| fcntl_getfl(file).and_then(|flags| fcntl_setfl(file, flags | OFlags::NONBLOCK)).is_ok())
 }
 
 impl<'a> VringStateGuard<'a, Memory> for Ring {

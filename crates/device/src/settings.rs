@@ -165,10 +165,7 @@ impl Accelerator {
             batch: table.max_batch.unwrap_or(default.batch),
             bytes: table.max_bytes.unwrap_or(default.bytes),
             memory: table.max_memory.unwrap_or(default.memory),
-            rate: Rate {
-                packets: table.packets_per_second.unwrap_or(0),
-                bytes: table.bytes_per_second.unwrap_or(0),
-            },
+            rate: Rate { packets: table.packets_per_second.unwrap_or(0), bytes: table.bytes_per_second.unwrap_or(0) },
         };
         if usize::try_from(limits.sas).is_ok_and(|sas| !(1..=MAX_SAS).contains(&sas)) {
             return Err(of("max_sas is not from 1 to 1048576"));
@@ -198,9 +195,10 @@ impl Accelerator {
                 .filter(|mode| *mode <= 0o777)
                 .ok_or_else(|| of("socket_mode is not an octal number such as \"0660\""))?,
         };
-        let group = table.socket_group.as_deref().map(|group| group_id(group).ok_or_else(|| {
-            of(&format!("there is no group \"{group}\""))
-        }));
+        let group = table
+            .socket_group
+            .as_deref()
+            .map(|group| group_id(group).ok_or_else(|| of(&format!("there is no group \"{group}\""))));
         let socket = table.socket.unwrap_or_else(|| directory.join(format!("{name}.sock")));
         Ok(Self {
             shared: if table.mode == Mode::Shared { clients } else { 0 },

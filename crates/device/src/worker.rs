@@ -3,8 +3,8 @@
 //! finds wrong with one ends the connection.
 
 use gipsec_engine::Direction;
-use virtio_queue::{Error, QueueOwnedT, QueueT};
 use vhost_user_backend::VringT;
+use virtio_queue::{Error, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use zerocopy::IntoBytes;
 use zeroize::{Zeroize, Zeroizing};
