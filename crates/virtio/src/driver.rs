@@ -51,7 +51,8 @@ use watch::Listeners;
 pub struct Options {
     /// A request that takes longer means that the device is lost.
     pub deadline: Duration,
-    /// How long the driver looks for an answer before it sleeps.
+    /// How long the driver looks for an answer at most, before it sleeps: as long as answers come within it, and less and
+    /// less when they do not.
     pub poll: Duration,
     /// Pairs of data queues at most.
     pub pairs: usize,
@@ -62,8 +63,9 @@ impl Default for Options {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             deadline: Duration::from_secs(2),
-            // With one processor, the device cannot answer while we look.
-            poll: if processors > 1 { Duration::from_micros(50) } else { Duration::ZERO },
+            // Longer than it takes to wake somebody: else each side sleeps while it waits for the other to wake. With one
+            // processor, the device cannot answer while we look.
+            poll: if processors > 1 { Duration::from_micros(200) } else { Duration::ZERO },
             pairs: processors.min(4),
         }
     }
@@ -254,17 +256,22 @@ impl Inner {
 
     /// The next request that the device is done with: looks for it a while, and then sleeps. Loses the device when it
     /// breaks the rules, or takes too long.
-    fn next(&self, queue: &mut Queue) -> Result<u16, Gone> {
+    fn next(&self, queue: &mut Queue, window: &mut Window) -> Result<u16, Gone> {
         let mut since: Option<Instant> = None;
-        let mut turns = 0u32;
+        let (mut turns, mut slept) = (0u32, false);
         loop {
             match queue.pop() {
-                Ok(Some((id, _))) => return Ok(id),
+                Ok(Some((id, _))) => {
+                    if slept {
+                        window.learn(since.map_or(Duration::ZERO, |since| since.elapsed()), self.options.poll);
+                    }
+                    return Ok(id);
+                }
                 Ok(None) => {}
                 Err(Broken) => return Err(self.lose()),
             }
             turns = turns.wrapping_add(1);
-            if !turns.is_multiple_of(32) {
+            if !slept && !turns.is_multiple_of(32) {
                 std::hint::spin_loop();
                 continue;
             }
@@ -272,9 +279,9 @@ impl Inner {
             if self.is_lost() || waited > self.options.deadline {
                 return Err(self.lose());
             }
-            if waited >= self.options.poll {
+            if waited >= window.0 {
                 self.sleep(queue, self.options.deadline - waited)?;
-                turns = 31;
+                slept = true;
             }
         }
     }
@@ -302,6 +309,18 @@ impl Inner {
         }
         queue.disarm();
         Ok(())
+    }
+}
+
+/// How long to look for an answer before sleeping: grows as long as answers come soon after, and shrinks when they do not.
+#[derive(Default)]
+struct Window(Duration);
+
+impl Window {
+    /// An answer took so long that we slept; what was `missed` might have been seen by looking for `most`.
+    fn learn(&mut self, missed: Duration, most: Duration) {
+        const LEAST: Duration = Duration::from_micros(10);
+        self.0 = if missed <= most { (self.0 * 2).max(LEAST).min(most) } else { self.0 / 2 };
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zerocopy::FromBytes;
 
 use super::{
-    DriverError, Inner,
+    DriverError, Inner, Window,
     layout::{CONTROL_BYTES, Layout},
 };
 use crate::{
@@ -20,13 +20,14 @@ use crate::{
 /// The control queue, with the places of a command and of its answer.
 pub(super) struct ControlQueue {
     queue: Queue,
+    window: Window,
     command: usize,
     answer: usize,
 }
 
 impl ControlQueue {
     pub(super) fn new(queue: Queue, layout: &Layout) -> Self {
-        Self { queue, command: layout.command, answer: layout.answer }
+        Self { queue, window: Window::default(), command: layout.command, answer: layout.answer }
     }
 
     /// Sends a command, and waits for the answer.
@@ -49,7 +50,7 @@ impl ControlQueue {
         ];
         let added = self.queue.add(&pieces, None);
         device.publish(&mut self.queue);
-        let answered = added.ok_or_else(|| device.lose()).and_then(|_| device.next(&mut self.queue));
+        let answered = added.ok_or_else(|| device.lose()).and_then(|_| device.next(&mut self.queue, &mut self.window));
         // It may hold keys.
         memory.wipe(self.command, message.len());
         answered?;

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use gipsec_engine::{Buffers, PacketError, Verdict};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Gone, Inner};
+use super::{Gone, Inner, Window};
 use crate::{
     memory::Memory,
     message::{
@@ -63,6 +63,7 @@ struct Request {
 /// A data queue, and the memory in which its requests are made.
 pub(super) struct DataQueue {
     queue: Queue,
+    window: Window,
     slab: Range<usize>,
     /// What of it is taken.
     taken: usize,
@@ -99,6 +100,7 @@ impl DataQueue {
         Self {
             requests: vec![Request::default(); queue.size()].into(),
             queue,
+            window: Window::default(),
             taken: slab.start,
             slab,
             max_packets: limit(config.max_batch.get()).min(MAX_PACKETS),
@@ -131,7 +133,7 @@ impl DataQueue {
                 }
             }
             while self.queue.in_flight() > 0 {
-                let id = device.next(&mut self.queue)?;
+                let id = device.next(&mut self.queue, &mut self.window)?;
                 self.settle(device, id, items)?;
             }
             let fresh = std::mem::replace(&mut self.taken, self.slab.start) == self.slab.start;

@@ -13,8 +13,8 @@ use gipsec_virtio::{
     memory::Memory,
     message::{
         Config, RequestStatus,
-        control::{Command, ControlAnswer, Done},
-        data::{AnswerHeader, PacketEntry, PacketResult, RequestHeader},
+        control::{Command, ControlAnswer, Done, ReadFrom},
+        data::{AnswerHeader, DUMMY, PacketEntry, PacketResult, RequestHeader},
         event::Event,
         feature, packet_status, reading,
         status::NO_SA,
@@ -218,14 +218,21 @@ impl State {
                 }
                 Err(_) => answer(RequestStatus::Invalid, &[]),
             },
-            Command::SaDelete(sa) | Command::SaStatistics(sa) if self.sas.get(place(sa)).is_none() => {
+            Command::SaDelete(sa) | Command::SaStatistics(sa) | Command::SaModify(sa, _)
+                if self.sas.get(place(sa)).is_none_or(Option::is_none) =>
+            {
+                answer(RequestStatus::NotFound, &[])
+            }
+            Command::SaRead { from: ReadFrom::Exact(sa), .. }
+                if self.sas.get(place(sa)).is_none_or(Option::is_none) =>
+            {
                 answer(RequestStatus::NotFound, &[])
             }
             Command::SaDelete(sa) => {
                 self.sas[place(sa)] = None;
                 ok(Done::default().as_bytes())
             }
-            Command::SaRead { from: gipsec_virtio::message::control::ReadFrom::Exact(sa), direction, .. } => {
+            Command::SaRead { from: ReadFrom::Exact(sa), direction, .. } => {
                 let mut body = [1u64.to_le_bytes()].concat();
                 reading::encode(sa, direction, &self.sas[place(sa)].as_ref().unwrap().read(), &mut body).unwrap();
                 ok(&body)
@@ -248,7 +255,9 @@ impl State {
         request = &request[16 * count..];
         let (mut results, mut rooms) = (Vec::new(), Vec::new());
         for entry in entries {
-            let (packet, rest) = request.split_at(entry.length.get() as usize);
+            let length = entry.length.get() as usize;
+            let dummy = header.flags.get() == DUMMY;
+            let (packet, rest) = request.split_at(if dummy { 0 } else { length });
             request = rest;
             let mut output = vec![0xee; entry.room.get() as usize];
             let sa = self.sas.get(usize::try_from(entry.sa.get()).unwrap().wrapping_sub(1)).and_then(Option::as_ref);
