@@ -5,6 +5,7 @@
  *
  *   device rates | device latency | device sas      with G_IPSEC_LA_SOCKET_DIR naming a directory with ipsec0.sock
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ struct side {
     g_ipsec_la_sa_handle outbound;
     g_ipsec_la_data input[CALLS][BATCH], output[CALLS][BATCH];
     g_ipsec_la_packet from[CALLS][BATCH], to[CALLS][BATCH];
-    int free[CALLS], num_free;
+    int free[CALLS], num_free, descriptor;
 };
 
 static void open_side(struct side *side, const char *name)
@@ -97,8 +98,9 @@ static void all_under_way(struct side *side)
                   "encap");
             taken++;
         }
-        if (g_ipsec_la_ext_poll(&side->handle, CALLS) < 0)
-            exit(1);
+        struct pollfd ready = {side->descriptor, POLLIN, 0};
+        if (g_ipsec_la_ext_poll(&side->handle, CALLS) == 0)
+            poll(&ready, 1, 1000);
     }
 }
 
@@ -147,11 +149,10 @@ static void rates(void)
                     CALLS * BATCH);
         }
     }
-    if (only != 0)
+    if (only != 0 && only != 1)
         return;
-    int descriptor;
-    check(g_ipsec_la_ext_poll_mode_enter(&device.handle, &descriptor), "poll mode");
-    check(g_ipsec_la_ext_poll_mode_enter(&soft.handle, &descriptor), "poll mode");
+    check(g_ipsec_la_ext_poll_mode_enter(&device.handle, &device.descriptor), "poll mode");
+    check(g_ipsec_la_ext_poll_mode_enter(&soft.handle, &soft.descriptor), "poll mode");
     for (int shared = 0; shared < 2; shared++) {
         set_up(&soft, 1420, 0);
         set_up(&device, 1420, shared);

@@ -3,7 +3,7 @@
 
 use arrayvec::ArrayVec;
 use virtio_queue::{DescriptorChain, desc::split::Descriptor};
-use vm_memory::{GuestMemory, GuestMemoryMmap, Permissions, VolatileSlice};
+use vm_memory::{GuestMemory, GuestMemoryBackend, GuestMemoryMmap, Permissions, VolatileSlice};
 
 /// Pieces of a part at most: descriptors of the largest queue.
 pub const MAX_PIECES: usize = 1024;
@@ -29,7 +29,12 @@ impl<'m> Part<'m> {
     /// Adds a descriptor's memory; false when it is not the driver's, or in too many pieces.
     fn push(&mut self, memory: &'m GuestMemoryMmap, descriptor: &Descriptor, access: Permissions) -> bool {
         let Ok(length) = usize::try_from(descriptor.len()) else { return false };
-        let Ok(slices) = memory.get_slices(descriptor.addr(), length, access) else { return false };
+        // Almost always in one piece.
+        if let Ok(slice) = GuestMemoryBackend::get_slice(memory, descriptor.addr(), length) {
+            self.length += length;
+            return self.pieces.try_push(slice).is_ok();
+        }
+        let Ok(slices) = GuestMemory::get_slices(memory, descriptor.addr(), length, access) else { return false };
         let before = (self.pieces.len(), self.length);
         for slice in slices {
             let added = slice.ok().and_then(|slice| {

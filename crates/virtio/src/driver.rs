@@ -114,7 +114,7 @@ pub(crate) struct Inner {
     options: Options,
     /// Inbound and outbound queue of each pair.
     lanes: Vec<[Mutex<DataQueue>; 2]>,
-    /// Which pair the next caller tries first.
+    /// Which pair the next caller waits for when all are taken.
     turn: AtomicUsize,
     control: Mutex<ControlQueue>,
     listeners: Listeners,
@@ -205,9 +205,11 @@ impl Device {
     pub(crate) fn run(&self, direction: Direction, flags: u16, items: &mut [Item<'_, '_>]) {
         let lane = usize::from(direction == Direction::Outbound);
         let lanes = &self.inner.lanes;
-        let first = self.inner.turn.fetch_add(1, Relaxed) % lanes.len();
-        let free = (0..lanes.len()).find_map(|at| lanes[(first + at) % lanes.len()][lane].try_lock());
-        let mut queue = free.unwrap_or_else(|| lanes[first][lane].lock());
+        // The first one that is free: one caller keeps one of the device's workers busy, and its caches warm.
+        let mut queue = lanes.iter().find_map(|pair| pair[lane].try_lock()).unwrap_or_else(|| {
+            let turn = self.inner.turn.fetch_add(1, Relaxed);
+            lanes[turn % lanes.len()][lane].lock()
+        });
         queue.run(&self.inner, flags, items);
     }
 }
