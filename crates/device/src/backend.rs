@@ -150,6 +150,7 @@ impl Backend {
     /// Serves a worker's rings until there is nothing to do.
     fn serve(&self, thread: usize, rings: &[Ring]) -> Result<(), Broken> {
         let mut worker = self.workers[thread].lock();
+        worker.wake(self.offer.polling);
         let mut quiet: Option<Instant> = None;
         if thread == 0 {
             self.look_for_reset(rings);
@@ -177,7 +178,7 @@ impl Backend {
                 quiet = None;
                 continue;
             }
-            let polling = self.offer.polling;
+            let polling = worker.window();
             if !polling.is_zero() && quiet.get_or_insert_with(Instant::now).elapsed() < polling {
                 std::hint::spin_loop();
                 continue;
@@ -189,6 +190,7 @@ impl Backend {
                 more |= worker::ask_for_kicks(&memory, ring)? && is_work;
             }
             if !more {
+                worker.sleep();
                 return Ok(());
             }
             quiet = None;

@@ -33,7 +33,7 @@ struct Arguments {
     /// SAs of a client at most [default: 65536]
     #[arg(long, value_name = "N", requires = "socket")]
     max_sas: Option<u32>,
-    /// Microseconds for which a worker looks for more work before it sleeps; 0: never [default: 50]
+    /// Microseconds for which a worker looks for more work at most before it sleeps; 0: never [default: 200]
     #[arg(long, value_name = "N", requires = "socket")]
     polling_us: Option<u64>,
     /// Which memory clients may pass

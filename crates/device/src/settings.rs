@@ -204,7 +204,7 @@ impl Accelerator {
             shared: if table.mode == Mode::Shared { clients } else { 0 },
             clients,
             pairs,
-            polling: Duration::from_micros(table.polling_us.unwrap_or(50).min(1_000_000)),
+            polling: Duration::from_micros(table.polling_us.unwrap_or(200).min(1_000_000)),
             memory: table.memory,
             permissions,
             group: group.transpose()?,

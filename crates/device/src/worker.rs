@@ -2,6 +2,8 @@
 //! eventq of a client, one more each pair of data queues. A driver's rings are hostile: what the `virtio-queue` crate
 //! finds wrong with one ends the connection.
 
+use std::time::{Duration, Instant};
+
 use gipsec_engine::Direction;
 use vhost_user_backend::VringT;
 use virtio_queue::{Error, QueueOwnedT, QueueT};
@@ -39,6 +41,10 @@ pub struct Worker {
     message: Zeroizing<Vec<u8>>,
     answer: Vec<u8>,
     scratch: data::Scratch,
+    /// How long to look for more work before sleeping.
+    window: Duration,
+    /// When it last fell asleep.
+    asleep: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,7 +73,33 @@ impl Worker {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, message: Zeroizing::default(), answer: Vec::new(), scratch: data::Scratch::default() }
+        Self {
+            kind,
+            message: Zeroizing::default(),
+            answer: Vec::new(),
+            scratch: data::Scratch::default(),
+            window: Duration::ZERO,
+            asleep: None,
+        }
+    }
+
+    /// Was woken: the window grows when looking for `most` would have found the work, and shrinks when it would not.
+    pub fn wake(&mut self, most: Duration) {
+        const LEAST: Duration = Duration::from_micros(10);
+        if let Some(asleep) = self.asleep.take() {
+            let soon = asleep.elapsed() + self.window <= most;
+            self.window = if soon { (self.window * 2).max(LEAST).min(most) } else { self.window / 2 };
+        }
+    }
+
+    /// How long to look for more work.
+    pub fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// Falls asleep.
+    pub fn sleep(&mut self) {
+        self.asleep = Some(Instant::now());
     }
 
     fn role(&self, ring: usize) -> Role {
