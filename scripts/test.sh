@@ -56,7 +56,7 @@ run "C and C++: ctest, with valgrind" ctest --test-dir "$build/release" --output
 run "Speed: instructions a packet takes, under valgrind" scripts/instructions.sh "$build/release"
 
 run "C and C++: ctest, without any code of our own for the processor" \
-    env G_IPSEC_LA_PORTABLE_CRYPTO=1 ctest --test-dir "$build/release" -LE valgrind --output-on-failure -j2
+    env G_IPSEC_LA_PORTABLE_CRYPTO=1 ctest --test-dir "$build/release" -LE 'valgrind|device' --output-on-failure -j2
 
 step "Building the C tests with AddressSanitizer and UndefinedBehaviorSanitizer"
 cmake -S . -B "$build/sanitize" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON -DGIPSEC_SANITIZE=address,undefined \
@@ -67,6 +67,9 @@ run "C and C++: ctest, with sanitizers" ctest --test-dir "$build/sanitize" --out
 library=$(ls "$PWD/$build/release/libgipsec.so.1")
 run "Conformance: published vectors, scapy, tshark, the Linux kernel" \
     env GIPSEC_LIBRARY="$library" GIPSEC_UML_CACHE="$PWD/$build/uml" "$venv/bin/pytest" -q -rs tests/conformance
+
+run "Conformance: the same through a device daemon" scripts/with_device.sh "$PWD/$build/release/gipsec-device" \
+    env GIPSEC_LIBRARY="$library" GIPSEC_UML_CACHE="$PWD/$build/uml" "$venv/bin/pytest" -q tests/conformance
 
 run "README: its programs compile and run as they stand" python3 scripts/readme_programs.py "$PWD/$build/release"
 
