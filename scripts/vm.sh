@@ -160,10 +160,16 @@ machine=(
     -kernel "$kernel/boot/vmlinuz-$version" -initrd "$work/initramfs"
     -append "console=ttyS0 panic=-1 quiet ${GIPSEC_VM_APPEND:-}"
 )
+mkfifo "$work/fifo"
+sed -u 's/\r//g' "$work/fifo" | tee "$work/console" &
 timeout "${GIPSEC_VM_LIMIT:-180}" "$qemu/usr/lib64/ld-linux-x86-64.so.2" \
     --library-path "$libraries:$libraries/pulseaudio:$qemu/lib/x86_64-linux-gnu" "$qemu/usr/bin/qemu-system-x86_64" \
-    -L "$qemu/usr/share/qemu" -L "$qemu/usr/share/seabios" -L "$qemu/usr/lib/ipxe/qemu" "${machine[@]}" "$@" </dev/null 2>&1 |
-    tr -d '\r' | tee "$work/console" || true
+    -L "$qemu/usr/share/qemu" -L "$qemu/usr/share/seabios" -L "$qemu/usr/lib/ipxe/qemu" "${machine[@]}" "$@" \
+    </dev/null >"$work/fifo" 2>&1 &
+vm=$!
+trap 'kill $vm 2>/dev/null || true; exit 130' INT TERM
+wait $vm || true
+wait
 status=$(sed -n 's/.*guest: status \([0-9]*\)$/\1/p' "$work/console" | tail -n 1)
 [ -n "$status" ] || { echo "the VM ended, or was ended, before its script did"; exit 1; }
 exit "$status"

@@ -77,7 +77,7 @@ impl Provider for Socket {
     }
 }
 
-/// Devices on the PCI bus that uio_pci_generic or vfio-pci has.
+/// Devices on the PCI bus that uio_pci_generic or vfio-pci holds; each is one process's at a time.
 pub struct PciDevices {
     /// Bytes of memory that is shared with each.
     pub pool_bytes: usize,
@@ -105,10 +105,13 @@ struct OnBus {
 
 impl Provider for OnBus {
     fn is_available(&self) -> bool {
-        self.device.is_present()
+        self.device.is_free()
     }
 
     fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
+        if self.device.is_present() && !self.device.is_free() {
+            return Err(Error::Busy);
+        }
         open(mode, application, self.options, on_lost, || Ok(Box::new(pci::open(&self.device, self.pool_bytes)?)))
     }
 }

@@ -96,6 +96,14 @@ impl PciDevice {
         find(Path::new(ROOT), &ids())
     }
 
+    /// Whether we may have it, and nobody else has it open. The device itself is not touched.
+    pub fn is_free(&self) -> bool {
+        match self.driver {
+            BoundDriver::Uio => super::uio::node(self).is_ok(),
+            BoundDriver::Vfio => super::vfio::group(self).is_ok(),
+        }
+    }
+
     /// Whether it is still on the bus.
     pub fn is_present(&self) -> bool {
         self.directory.join("vendor").exists()

@@ -53,6 +53,17 @@ fn open(path: &Path) -> Result<File, TransportError> {
         .map_err(|why| TransportError::new(&path.display().to_string(), why))
 }
 
+/// The node that counts a device's interrupts, locked for us.
+pub(super) fn node(device: &PciDevice) -> Result<File, TransportError> {
+    let nodes = fs::read_dir(device.directory.join("uio")).ok();
+    let node = nodes.and_then(|mut nodes| nodes.next()?.ok());
+    let node = node.ok_or_else(|| TransportError("uio_pci_generic has no node for it".into()))?;
+    let events = open(&Path::new("/dev").join(node.file_name()))?;
+    rustix::fs::flock(&events, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| TransportError("somebody else has it open".into()))?;
+    Ok(events)
+}
+
 /// The sizes of the BARs that are memory, from the lines `first last flags` of the attribute `resource`.
 fn bar_sizes(resource: &str) -> [u64; 6] {
     let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
@@ -72,16 +83,10 @@ impl Uio {
             fs::read_to_string(device.directory.join(name))
                 .map_err(|why| TransportError::new(&format!("its {name}"), why))
         };
-        let node = fs::read_dir(device.directory.join("uio"))
-            .ok()
-            .and_then(|mut entries| entries.next()?.ok())
-            .ok_or_else(|| TransportError("uio_pci_generic has no node for it".into()))?;
         if read("irq")?.trim() == "0" {
             return Err(TransportError("it has no interrupt line, so that uio_pci_generic cannot serve it".into()));
         }
-        let events = open(&Path::new("/dev").join(node.file_name()))?;
-        rustix::fs::flock(&events, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| TransportError("another process has it open".into()))?;
+        let events = node(device)?;
         let bars = bar_sizes(&read("resource")?);
         let config = Mutex::new(open(&device.directory.join("config"))?);
         Ok(Self { device: device.clone(), events, config, bars, isr: None })

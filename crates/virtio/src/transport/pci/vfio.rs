@@ -36,6 +36,8 @@ const LINEAR: u64 = 1 << 32;
 /// A device that is ours.
 pub(super) struct Vfio {
     device: PciDevice,
+    /// With an interrupt line: what acknowledges it.
+    line: Option<Mapped>,
     // The order in which they are closed.
     file: File,
     _group: File,
@@ -46,8 +48,6 @@ pub(super) struct Vfio {
     going: OwnedFd,
     /// By vector.
     events: Vec<OwnedFd>,
-    /// With an interrupt line: what acknowledges it.
-    line: Option<Mapped>,
     /// What the device may reach: address and bytes.
     entered: Mutex<Vec<(u64, u64)>>,
 }
@@ -56,10 +56,24 @@ pub(super) struct Vfio {
 fn open(name: &str) -> Result<File, TransportError> {
     let path = format!("/dev/vfio/{name}");
     OpenOptions::new().read(true).write(true).open(&path).map_err(|why| match why.kind() {
-        ErrorKind::ResourceBusy => TransportError::new(&path, "another process has it open"),
+        ErrorKind::ResourceBusy => TransportError::new(&path, "somebody else has it open"),
         ErrorKind::NotFound => TransportError::new(&path, "there is none; is vfio-pci loaded, and an IOMMU enabled?"),
         _ => TransportError::new(&path, why),
     })
+}
+
+/// The group of a device, opened for us.
+pub(super) fn group(device: &PciDevice) -> Result<File, TransportError> {
+    let number = fs::read_link(device.directory.join("iommu_group")).ok();
+    let number = number.as_ref().and_then(|link| link.file_name()?.to_str());
+    let number = number.ok_or_else(|| TransportError("it is in no IOMMU group; is an IOMMU enabled?".into()))?;
+    let group = open(number)?;
+    let flags = ioctl::group_flags(group.as_fd()).map_err(failed("the state of its IOMMU group"))?;
+    if flags & VFIO_GROUP_FLAGS_VIABLE == 0 {
+        let why = "all of its devices have to be bound to vfio-pci, or to nothing";
+        return Err(TransportError::new(&format!("its IOMMU group {number} is not viable"), why));
+    }
+    Ok(group)
 }
 
 /// Something that fails in the words of VFIO.
@@ -83,15 +97,7 @@ impl Vfio {
         if !ioctl::has_iommu(container.as_fd()).map_err(failed("asking VFIO for its IOMMU"))? {
             return Err(TransportError("VFIO has no IOMMU; is vfio_iommu_type1 loaded?".into()));
         }
-        let number = fs::read_link(device.directory.join("iommu_group")).ok();
-        let number = number.as_ref().and_then(|link| link.file_name()?.to_str());
-        let number = number.ok_or_else(|| TransportError("it is in no IOMMU group; is an IOMMU enabled?".into()))?;
-        let group = open(number)?;
-        let flags = ioctl::group_flags(group.as_fd()).map_err(failed("the state of its IOMMU group"))?;
-        if flags & VFIO_GROUP_FLAGS_VIABLE == 0 {
-            let why = "IOMMU group {} is not viable: all of its devices have to be bound to vfio-pci, or to nothing";
-            return Err(TransportError(why.replace("{}", number)));
-        }
+        let group = group(device)?;
         ioctl::set_container(group.as_fd(), container.as_fd()).map_err(failed("taking its IOMMU group"))?;
         ioctl::set_iommu(container.as_fd()).map_err(failed("setting up the IOMMU"))?;
         let name = CString::new(device.name.as_str()).map_err(|why| TransportError::new("its name", why))?;

@@ -70,7 +70,6 @@ struct Queue {
 
 /// A virtio device on the bus.
 pub struct Pci {
-    bus: Box<dyn Bus>,
     common: Mapped,
     notify: Mapped,
     /// Until the interrupts are set up.
@@ -91,6 +90,8 @@ pub struct Pci {
     changed: OwnedFd,
     started: bool,
     stopped: AtomicBool,
+    /// Goes last: the kernel waits for who holds a mapping.
+    bus: Box<dyn Bus>,
 }
 
 /// Resets the device, and waits until it has done so; whether it has, or is gone.
@@ -125,7 +126,18 @@ fn offered(common: &Mapped) -> u64 {
 fn read_config(common: &Mapped, device: &Mapped) -> Result<Config, TransportError> {
     for _ in 0..CONFIG_ATTEMPTS {
         let before: u8 = common.load(register::CONFIG_GENERATION);
-        let bytes: [u8; size_of::<Config>()] = std::array::from_fn(|at| device.load(at));
+        // Each field by its own width: all are of 32 bits, or halves of 64, but those of the word at 20.
+        let mut bytes = [0; size_of::<Config>()];
+        for (word, at) in bytes.chunks_exact_mut(4).zip((0..).step_by(4)) {
+            let value = match at {
+                20 => {
+                    let features = device.load::<u16>(at).to_le_bytes();
+                    [features[0], features[1], device.load(at + 2), device.load(at + 3)]
+                }
+                _ => device.load::<u32>(at).to_le_bytes(),
+            };
+            word.copy_from_slice(&value);
+        }
         if common.load::<u8>(register::CONFIG_GENERATION) == before {
             return Config::read_from_bytes(&bytes).map_err(|_| TransportError("the configuration is cut".into()));
         }
@@ -173,7 +185,6 @@ impl Pci {
             watch(fd, flags)?;
         }
         Ok(Self {
-            bus,
             common,
             notify,
             isr: Some(isr),
@@ -189,6 +200,7 @@ impl Pci {
             changed,
             started: false,
             stopped: AtomicBool::new(false),
+            bus,
         })
     }
 
@@ -217,10 +229,12 @@ impl Pci {
     fn set_up_interrupts(&mut self, queues: usize) -> Result<Vectors, TransportError> {
         let isr = self.isr.take().ok_or_else(|| TransportError("it was started before".into()))?;
         let vectors = self.bus.interrupts(queues, isr)?;
-        let config = vectors.config.unwrap_or(NO_VECTOR);
-        self.common.store(register::CONFIG_VECTOR, config);
-        if vectors.messages && self.common.load::<u16>(register::CONFIG_VECTOR) != config {
-            return Err(TransportError("it does not take an interrupt vector".into()));
+        if vectors.messages {
+            let vector = vectors.config.unwrap_or(NO_VECTOR);
+            self.common.store(register::CONFIG_VECTOR, vector);
+            if self.common.load::<u16>(register::CONFIG_VECTOR) != vector {
+                return Err(TransportError("it does not take an interrupt vector".into()));
+            }
         }
         if let Some(event) = vectors.config.and_then(|vector| self.bus.interrupt(vector)) {
             epoll::add(&self.loss, event, epoll::EventData::new_u64(0), epoll::EventFlags::IN)
@@ -254,8 +268,8 @@ impl Pci {
         ];
         let common = &self.common;
         select(common, place.queue);
-        let notify = usize::from(common.load::<u16>(register::QUEUE_NOTIFY_OFF)) * self.multiplier;
-        if notify + 2 > self.notify.len() {
+        let notify = usize::from(common.load::<u16>(register::QUEUE_NOTIFY_OFF)).saturating_mul(self.multiplier);
+        if notify.saturating_add(size_of::<u16>()) > self.notify.len() {
             return Err(failed("it is notified where there is nothing"));
         }
         common.store(register::QUEUE_SIZE, place.size);

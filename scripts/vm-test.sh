@@ -1,0 +1,124 @@
+#!/bin/sh
+# Runs the library in a VM against gipsec-device, over the PCI bus: with uio_pci_generic, with vfio-pci, and with the device
+# unplugged in the midst of traffic. No KVM, no privilege, and nothing installed; scripts/vm.sh says more.
+#
+#   scripts/vm-test.sh [BUILD]    BUILD: a build of CMakeLists.txt with the C tests, build/vm/release if not given
+#
+#   GIPSEC_VM_PARTS     only these of its parts: uio vfio vfio-line unplug-uio unplug-vfio
+#   GIPSEC_VM_TOPICS    the C tests to run, with commas between them
+#   GIPSEC_VM_CACHE     where QEMU and the kernel are kept
+#
+# Prints PASS or FAIL for each part. What a machine cannot run prints "SKIPPED: why" and ends with success.
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p build/vm
+build=${1:-build/vm/release}
+cache=${GIPSEC_VM_CACHE:-build/vm}
+log=build/vm/log
+# What runs with an accelerator of any name; one device at a time is enough for it.
+topics=${GIPSEC_VM_TOPICS:-roundtrip,sa,sa_mod,buffers,outer,async,bundles,ipcomp,wesp,padding,drops,shared_buffers,hostile}
+
+step() { printf '\n== %s\n' "$*"; }
+fail() { printf '\nvm-test: %s\n' "$*" >&2; exit 1; }
+[ "$(uname -m)" = x86_64 ] || { echo "SKIPPED: the PCI bus, in a VM: the guest is x86-64" && exit 0; }
+
+step "Building"
+mkdir -p "$log"
+{ { [ -f "$build/CMakeCache.txt" ] || cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DGIPSEC_WERROR=ON; } &&
+    cmake --build "$build" -j2 &&
+    cargo build --release --locked -p gipsec-virtio --example pci_probe --target-dir "${GIPSEC_CARGO_TARGET_DIR:-$build/cargo}"; } >"$log/build" 2>&1 ||
+    { tail -40 "$log/build" >&2; fail "the build failed"; }
+probe=${GIPSEC_CARGO_TARGET_DIR:-$build/cargo}/release/examples/pci_probe
+daemon=$build/gipsec-device
+
+work=$(mktemp -d)
+daemon_pid='' vm_pid=''
+finish() {
+    for pid in $vm_pid $daemon_pid; do kill "$pid" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+start_daemon() {
+    rm -f "$work/device.sock"
+    "$daemon" --log-level warn --socket "$work/device.sock" --mode shared --max-clients 64 --pairs 1 2>"$work/daemon.log" &
+    daemon_pid=$!
+    for _ in $(seq 500); do
+        if [ -S "$work/device.sock" ] && grep -q '^ready' "$work/daemon.log"; then return; fi
+        sleep 0.02
+    done
+    cat "$work/daemon.log" >&2
+    fail "gipsec-device does not start"
+}
+
+# boot NAME DRIVER SCRIPT PROPERTIES: a VM with the device, whose console goes to the log of that name.
+boot() {
+    name=$1 driver=$2 script=$3 properties=$4
+    append="hugepages=48 gipsec.driver=$driver gipsec.topics=$topics"
+    set -- -chardev "socket,id=device,path=$work/device.sock" -device pcie-root-port,id=slot1,chassis=1,slot=1 \
+        -device "vhost-user-test-device-pci,id=ipsec,bus=slot1,chardev=device,virtio-id=38,num_vqs=4,vq_size=256,config_size=64$properties" \
+        -qmp "pipe:$work/qmp"
+    if [ "$driver" = vfio-pci ]; then
+        append="$append intel_iommu=on"
+        set -- -device intel-iommu,intremap=on "$@"
+    fi
+    rm -f "$work/qmp.in" "$work/qmp.out"
+    mkfifo "$work/qmp.in" "$work/qmp.out"
+    files="$probe tests/vm/bind.sh $build/c-tests/test_unplug"
+    for topic in $(echo "$topics" | tr , ' '); do files="$files $build/c-tests/test_$topic"; done
+    # shellcheck disable=SC2086 # a list of files
+    GIPSEC_VM_CACHE=$cache GIPSEC_VM_APPEND=$append GIPSEC_VM_LIMIT=${GIPSEC_VM_LIMIT:-240} \
+        scripts/vm.sh "$script" $files -- "$@" >"$log/$name" 2>&1 &
+    vm_pid=$!
+}
+
+# part NAME TITLE DRIVER SCRIPT PROPERTIES: boots, unplugs the device if packets are said to be on their way, and waits.
+passed=0 failed=0 skipped=0
+part() {
+    name=$1 title=$2
+    case " ${GIPSEC_VM_PARTS:-$name} " in *" $name "*) ;; *) return ;; esac
+    step "$title"
+    start_daemon
+    boot "$name" "$3" "$4" "$5"
+    while kill -0 "$vm_pid" 2>/dev/null; do
+        if [ -z "${unplugged:-}" ] && grep -q 'packets are on their way' "$log/$name"; then
+            unplugged=yes
+            printf '{"execute":"qmp_capabilities"}\n{"execute":"device_del","arguments":{"id":"ipsec"}}\n' >"$work/qmp.in"
+        fi
+        sleep 0.2
+    done
+    unplugged=''
+    status=0
+    wait "$vm_pid" || status=$?
+    vm_pid=''
+    kill "$daemon_pid" 2>/dev/null || status=daemon
+    wait "$daemon_pid" 2>/dev/null || true
+    daemon_pid=''
+    sed -n 's/^guest: /  /p' "$log/$name"
+    # A device that is unplugged leaves its SAs behind, and nothing to warn of.
+    if grep ' \(WARN\|ERROR\)' "$work/daemon.log"; then status=daemon; fi
+    case $status in
+    0) echo "PASS: $title" && passed=$((passed + 1)) ;;
+    77)
+        echo "SKIPPED: $title: $(tail -n 1 "$log/$name")"
+        skipped=$((skipped + 1))
+        ;;
+    *)
+        tail -n 40 "$log/$name"
+        sed 's/^/daemon: /' "$work/daemon.log"
+        echo "FAIL: $title (status $status; all of it is in $log/$name)"
+        failed=$((failed + 1))
+        ;;
+    esac
+}
+
+part uio "PCI, in a VM: uio_pci_generic" uio_pci_generic tests/vm/roundtrip.sh ""
+part vfio "PCI, in a VM: vfio-pci" vfio-pci tests/vm/roundtrip.sh ""
+part vfio-line "PCI, in a VM: vfio-pci without MSI-X" vfio-pci tests/vm/probe.sh ",vectors=0"
+part unplug-uio "PCI, in a VM: unplugged under uio_pci_generic" uio_pci_generic tests/vm/unplug.sh ""
+part unplug-vfio "PCI, in a VM: unplugged under vfio-pci" vfio-pci tests/vm/unplug.sh ""
+
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" = 0 ]
