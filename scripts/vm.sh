@@ -4,6 +4,7 @@
 # all instructions are emulated.
 #
 #   scripts/vm.sh SCRIPT [FILE[:/PATH] ...] [-- QEMU ARGUMENTS]
+#   scripts/vm.sh --fetch     only fetches what a VM needs
 #
 # Each FILE comes to /PATH in the guest, /bin/NAME unless given, with the libraries that it needs. What the guest says on its
 # console is printed; the status is that of SCRIPT, and 77 when there can be no VM here, after a line that says why.
@@ -16,7 +17,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-skip() { echo "no VM here: $*"; exit 77; }
+skip() { echo "no VM: $*"; exit 77; }
 
 [ $# -ge 1 ] || { echo "usage: scripts/vm.sh SCRIPT [FILE[:/PATH] ...] [-- QEMU ARGUMENTS]" >&2; exit 2; }
 script=$1
@@ -81,6 +82,7 @@ END
 }
 fetch qemu "trixie trixie-backports" trixie-backports qemu-system-x86
 fetch kernel "bookworm bookworm-backports" bookworm-backports linux-image-cloud-amd64 busybox-static kmod
+[ "$script" != --fetch ] || exit 0
 qemu=$cache/qemu/root kernel=$cache/kernel/root
 for modules in "$kernel"/lib/modules/*; do :; done
 version=${modules##*/}

@@ -1,4 +1,5 @@
-# Sourced in the guest: gives the device to the kernel's driver that the command line names (`gipsec.driver=NAME`).
+# Sourced in the guest: gives the device to the kernel's driver that the command line names (`gipsec.driver=NAME`), and
+# says which C tests to run (`gipsec.topics=NAME,...`). The device is the IPsec device, or QEMU's network card.
 # shellcheck shell=sh
 
 # parameter NAME: its value on the kernel's command line.
@@ -13,7 +14,7 @@ driver=$(parameter gipsec.driver)
 address=
 for directory in /sys/bus/pci/devices/*; do
     case $(cat "$directory/vendor"):$(cat "$directory/device") in
-    0x1af4:0x1066) address=${directory##*/} ;;
+    0x1af4:0x1066 | 0x1af4:0x1041) address=${directory##*/} ;;
     esac
 done
 [ -n "$address" ] || { echo "guest: there is no device" && exit 1; }

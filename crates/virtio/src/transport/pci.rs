@@ -12,6 +12,8 @@ mod bar;
 mod capability;
 mod discovery;
 mod dma;
+#[cfg(test)]
+mod fake;
 #[expect(unsafe_code, reason = "VFIO is ioctls, and memory maps for a device")]
 mod ioctl;
 mod uio;

@@ -99,7 +99,7 @@ impl PciDevice {
     /// Whether we may have it, and nobody else has it open. The device itself is not touched.
     pub fn is_free(&self) -> bool {
         match self.driver {
-            BoundDriver::Uio => super::uio::node(self).is_ok(),
+            BoundDriver::Uio => super::uio::claim(self).is_ok(),
             BoundDriver::Vfio => super::vfio::group(self).is_ok(),
         }
     }

@@ -34,9 +34,9 @@ const RESOURCE_MEMORY: u64 = 0x200;
 /// A device that is ours.
 pub(super) struct Uio {
     device: PciDevice,
-    /// /dev/uioN, locked.
+    /// /dev/uioN.
     events: File,
-    /// The configuration space; taken for each change of a register.
+    /// The configuration space, locked; taken for each change of a register.
     config: Mutex<File>,
     bars: [u64; 6],
     isr: Option<Mapped>,
@@ -53,15 +53,21 @@ fn open(path: &Path) -> Result<File, TransportError> {
         .map_err(|why| TransportError::new(&path.display().to_string(), why))
 }
 
-/// The node that counts a device's interrupts, locked for us.
-pub(super) fn node(device: &PciDevice) -> Result<File, TransportError> {
+/// The configuration space of a device, locked for us. /dev/uioN is not touched before: whoever closes it, if only after a look,
+/// takes the memory away from the device.
+pub(super) fn claim(device: &PciDevice) -> Result<File, TransportError> {
+    let config = open(&device.directory.join("config"))?;
+    rustix::fs::flock(&config, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| TransportError("somebody else has it open".into()))?;
+    Ok(config)
+}
+
+/// The node that counts a device's interrupts.
+fn node(device: &PciDevice) -> Result<File, TransportError> {
     let nodes = fs::read_dir(device.directory.join("uio")).ok();
     let node = nodes.and_then(|mut nodes| nodes.next()?.ok());
     let node = node.ok_or_else(|| TransportError("uio_pci_generic has no node for it".into()))?;
-    let events = open(&Path::new("/dev").join(node.file_name()))?;
-    rustix::fs::flock(&events, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| TransportError("somebody else has it open".into()))?;
-    Ok(events)
+    open(&Path::new("/dev").join(node.file_name()))
 }
 
 /// The sizes of the BARs that are memory, from the lines `first last flags` of the attribute `resource`.
@@ -86,9 +92,9 @@ impl Uio {
         if read("irq")?.trim() == "0" {
             return Err(TransportError("it has no interrupt line, so that uio_pci_generic cannot serve it".into()));
         }
+        let config = Mutex::new(claim(device)?);
         let events = node(device)?;
         let bars = bar_sizes(&read("resource")?);
-        let config = Mutex::new(open(&device.directory.join("config"))?);
         Ok(Self { device: device.clone(), events, config, bars, isr: None })
     }
 

@@ -205,18 +205,15 @@ impl Bus for Vfio {
     }
 
     fn interrupts(&mut self, queues: usize, isr: Mapped) -> Result<Vectors, TransportError> {
-        match ioctl::interrupts(self.file.as_fd(), VFIO_PCI_MSIX_IRQ_INDEX) {
-            Ok(count @ 1..) => {
-                let vectors = Vectors::messages(queues, count);
-                self.signal(VFIO_PCI_MSIX_IRQ_INDEX, vectors.count())?;
-                Ok(vectors)
-            }
-            _ => {
-                self.signal(VFIO_PCI_INTX_IRQ_INDEX, 1)?;
-                self.line = Some(isr);
-                Ok(Vectors::line(queues))
-            }
+        let count = ioctl::interrupts(self.file.as_fd(), VFIO_PCI_MSIX_IRQ_INDEX).unwrap_or(0);
+        let vectors = Vectors::messages(queues, count);
+        // The kernel may be told to use no messages, or have too few left.
+        if count > 0 && self.signal(VFIO_PCI_MSIX_IRQ_INDEX, vectors.count()).is_ok() {
+            return Ok(vectors);
         }
+        self.signal(VFIO_PCI_INTX_IRQ_INDEX, 1)?;
+        self.line = Some(isr);
+        Ok(Vectors::line(queues))
     }
 
     fn interrupt(&self, vector: u16) -> Option<BorrowedFd<'_>> {
