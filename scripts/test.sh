@@ -34,6 +34,7 @@ need 'command -v valgrind' valgrind "looks for invalid memory accesses and leaks
 need 'command -v tshark' tshark "decrypts what the library encrypts, as an independent witness"
 need 'command -v ip' iproute2 "gives the Linux kernel that is a peer its SAs"
 need 'echo "#include <pcap/pcap.h>" | cc -E -' libpcap-dev "reads and writes captures in the example"
+need 'command -v xz' xz-utils "unpacks the modules of a VM's kernel"
 need 'python3 -c "import venv, ensurepip"' python3-venv "holds scapy and pytest"
 install_needed
 
@@ -70,6 +71,8 @@ run "Conformance: published vectors, scapy, tshark, the Linux kernel" \
 
 run "Conformance: the same through a device daemon" scripts/with_device.sh "$PWD/$build/release/gipsec-device" \
     env GIPSEC_LIBRARY="$library" GIPSEC_UML_CACHE="$PWD/$build/uml" "$venv/bin/pytest" -q tests/conformance
+
+run "PCI: the library and its device in a VM" scripts/vm-test.sh "$build/release"
 
 run "README: its programs compile and run as they stand" python3 scripts/readme_programs.py "$PWD/$build/release"
 

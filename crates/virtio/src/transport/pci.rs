@@ -10,6 +10,7 @@
 
 mod bar;
 mod capability;
+mod common;
 mod discovery;
 mod dma;
 #[cfg(test)]

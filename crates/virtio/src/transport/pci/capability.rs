@@ -2,12 +2,14 @@
 //! device's own, so that nothing in them is believed: loops end, and a structure that is not wholly within a BAR is as if it
 //! were not there.
 //!
-//!     0         1         2         3
-//!     cap_vndr  cap_next  cap_len   cfg_type
-//!     bar       id        padding
-//!     offset
-//!     length
-//!     notify_off_multiplier              (of the notification structure alone)
+//! ```text
+//! 0         1         2         3
+//! cap_vndr  cap_next  cap_len   cfg_type
+//! bar       id        padding
+//! offset
+//! length
+//! notify_off_multiplier              (of the notification structure alone)
+//! ```
 
 use zerocopy::{
     FromBytes, Immutable, KnownLayout, Unaligned,

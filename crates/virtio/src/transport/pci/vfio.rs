@@ -30,7 +30,7 @@ const COMMAND_MEMORY: u16 = 1 << 1;
 const COMMAND_MASTER: u16 = 1 << 2;
 /// The interrupt status: the configuration has changed.
 const ISR_CONFIG: u8 = 2;
-/// Where memory goes whose own address is not known: above what 32 bits address, and the windows that are kept there.
+/// Where the IOMMU shows memory to a device: above what 32 bits address, and the windows that are kept there.
 const LINEAR: u64 = 1 << 32;
 
 /// A device that is ours.
@@ -138,18 +138,17 @@ impl Vfio {
         Ok(())
     }
 
-    /// Huge pages at the machine's own addresses, or without these one after the other.
+    /// Huge pages at the machine's own addresses, or else one after the other.
     fn huge(&self, region: MmapRegion, physical: bool) -> Result<Arc<Memory>, TransportError> {
-        let addresses = match dma::physical(&region) {
-            Ok(addresses) => addresses,
-            Err(_) if !physical => {
-                (0..region.size() / dma::HUGE).map(|page| LINEAR + (page * dma::HUGE) as u64).collect()
-            }
-            Err(dma::Unknown::Wrong(why)) => return Err(TransportError(why)),
-            Err(dma::Unknown::Hidden) => {
-                let why = "it ignores the IOMMU (no VIRTIO_F_ACCESS_PLATFORM), so that it needs root, which sees where pages are";
-                return Err(TransportError(why.into()));
-            }
+        let addresses = match physical {
+            true => dma::physical(&region).map_err(|unknown| match unknown {
+                dma::Unknown::Wrong(why) => TransportError(why),
+                dma::Unknown::Hidden => TransportError(
+                    "it ignores the IOMMU (no VIRTIO_F_ACCESS_PLATFORM), so that it needs root, which sees where pages are"
+                        .into(),
+                ),
+            })?,
+            false => (0..region.size() / dma::HUGE).map(|page| LINEAR + (page * dma::HUGE) as u64).collect(),
         };
         for (page, address) in addresses.iter().enumerate() {
             self.enter(&region, (page * dma::HUGE, dma::HUGE), *address)?;

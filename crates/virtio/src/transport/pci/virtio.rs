@@ -9,56 +9,24 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst, fence},
     },
-    time::{Duration, Instant},
 };
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
-use zerocopy::FromBytes;
 
-use super::{Bus, Mapped, Vectors, capability};
+use super::{
+    Bus, Mapped, Vectors, capability,
+    common::{add_status, offered, read_config, register, reset, select, status},
+};
 use crate::{
     memory::Memory,
     message::{Config, MAX_PAIRS, feature},
     transport::{QueuePlace, Transport, TransportError},
 };
 
-/// Registers of the common configuration.
-mod register {
-    pub(super) const DEVICE_FEATURE_SELECT: usize = 0;
-    pub(super) const DEVICE_FEATURE: usize = 4;
-    pub(super) const DRIVER_FEATURE_SELECT: usize = 8;
-    pub(super) const DRIVER_FEATURE: usize = 12;
-    pub(super) const CONFIG_VECTOR: usize = 16;
-    pub(super) const NUM_QUEUES: usize = 18;
-    pub(super) const STATUS: usize = 20;
-    pub(super) const CONFIG_GENERATION: usize = 21;
-    pub(super) const QUEUE_SELECT: usize = 22;
-    pub(super) const QUEUE_SIZE: usize = 24;
-    pub(super) const QUEUE_VECTOR: usize = 26;
-    pub(super) const QUEUE_ENABLE: usize = 28;
-    pub(super) const QUEUE_NOTIFY_OFF: usize = 30;
-    pub(super) const QUEUE_DESCRIPTORS: usize = 32;
-    pub(super) const QUEUE_AVAILABLE: usize = 40;
-    pub(super) const QUEUE_USED: usize = 48;
-}
-
-/// Bits of the status.
-mod status {
-    pub(super) const ACKNOWLEDGE: u8 = 1;
-    pub(super) const DRIVER: u8 = 2;
-    pub(super) const DRIVER_OK: u8 = 4;
-    pub(super) const FEATURES_OK: u8 = 8;
-    pub(super) const NEEDS_RESET: u8 = 64;
-}
-
 /// No vector.
 const NO_VECTOR: u16 = 0xffff;
 /// VIRTIO_F_ORDER_PLATFORM: stores reach the device in the order that the platform has for devices.
 const ORDER_PLATFORM: u64 = 1 << 36;
-/// How long a reset may take.
-const RESET_PATIENCE: Duration = Duration::from_secs(2);
-/// How often the configuration may change under our eyes.
-const CONFIG_ATTEMPTS: usize = 16;
 
 /// A queue that is set up.
 #[derive(Clone, Copy)]
@@ -92,57 +60,6 @@ pub struct Pci {
     stopped: AtomicBool,
     /// Goes last: the kernel waits for who holds a mapping.
     bus: Box<dyn Bus>,
-}
-
-/// Resets the device, and waits until it has done so; whether it has, or is gone.
-fn reset(common: &Mapped, bus: &dyn Bus) -> bool {
-    common.store(register::STATUS, 0u8);
-    let begun = Instant::now();
-    loop {
-        match common.load::<u8>(register::STATUS) {
-            0 | 0xff => return true,
-            _ if bus.is_gone() => return true,
-            _ if begun.elapsed() > RESET_PATIENCE => return false,
-            _ => std::thread::sleep(Duration::from_millis(1)),
-        }
-    }
-}
-
-/// Adds bits to the status.
-fn add_status(common: &Mapped, bits: u8) {
-    let status: u8 = common.load(register::STATUS);
-    common.store(register::STATUS, status | bits);
-}
-
-/// The features that the device offers.
-fn offered(common: &Mapped) -> u64 {
-    [0u32, 1].into_iter().fold(0, |features, half| {
-        common.store(register::DEVICE_FEATURE_SELECT, half);
-        features | u64::from(common.load::<u32>(register::DEVICE_FEATURE)) << (32 * half)
-    })
-}
-
-/// The device's configuration, of one moment.
-fn read_config(common: &Mapped, device: &Mapped) -> Result<Config, TransportError> {
-    for _ in 0..CONFIG_ATTEMPTS {
-        let before: u8 = common.load(register::CONFIG_GENERATION);
-        // Each field by its own width: all are of 32 bits, or halves of 64, but those of the word at 20.
-        let mut bytes = [0; size_of::<Config>()];
-        for (word, at) in bytes.chunks_exact_mut(4).zip((0..).step_by(4)) {
-            let value = match at {
-                20 => {
-                    let features = device.load::<u16>(at).to_le_bytes();
-                    [features[0], features[1], device.load(at + 2), device.load(at + 3)]
-                }
-                _ => device.load::<u32>(at).to_le_bytes(),
-            };
-            word.copy_from_slice(&value);
-        }
-        if common.load::<u8>(register::CONFIG_GENERATION) == before {
-            return Config::read_from_bytes(&bytes).map_err(|_| TransportError("the configuration is cut".into()));
-        }
-    }
-    Err(TransportError("its configuration never stops changing".into()))
 }
 
 impl Pci {
@@ -314,11 +231,6 @@ impl Pci {
         let now: u8 = self.common.load(register::STATUS);
         now == 0xff || now & status::NEEDS_RESET != 0 || self.started && now & status::DRIVER_OK == 0
     }
-}
-
-/// Chooses the queue that the registers speak of.
-fn select(common: &Mapped, queue: usize) {
-    common.store(register::QUEUE_SELECT, u16::try_from(queue).unwrap_or(u16::MAX));
 }
 
 impl Transport for Pci {
