@@ -8,9 +8,9 @@ use zerocopy::{
     little_endian::{U16, U32, U64},
 };
 
-pub(super) use decode::address as address_of;
+pub(in crate::message) use decode::address as address_of;
 pub use decode::{decode, decode_parameters};
-pub(super) use encode::address as address_bytes;
+pub(in crate::message) use encode::address as address_bytes;
 pub use encode::encode;
 
 const PROTOCOL_ESP: u8 = 50;
