@@ -4,7 +4,10 @@
 use std::{
     io,
     os::fd::AsRawFd,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +31,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Connection {
     backend: Arc<Backend>,
     since: Instant,
+    /// Everything is cleaned up.
+    over: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -63,7 +68,8 @@ impl Connection {
         if let Some(handle) = daemon.shutdown_handle() {
             backend.set_connection(handle);
         }
-        let its = backend.clone();
+        let (its, over) = (backend.clone(), Arc::new(AtomicBool::new(false)));
+        let is_over = over.clone();
         let thread = thread::Builder::new().name("connection".into()).spawn(move || {
             // How it ended makes no difference.
             drop(daemon.wait());
@@ -72,10 +78,11 @@ impl Connection {
             drop(daemon);
             its.client().detach();
             drop(its);
+            is_over.store(true, Ordering::Release);
             gone();
         });
         match thread {
-            Ok(thread) => Ok(Self { backend, since: Instant::now(), thread }),
+            Ok(thread) => Ok(Self { backend, since: Instant::now(), over, thread }),
             Err(error) => {
                 backend.stop();
                 backend.hang_up();
@@ -101,7 +108,7 @@ impl Connection {
 
     /// Whether it has ended.
     pub fn is_over(&self) -> bool {
-        self.thread.is_finished()
+        self.over.load(Ordering::Acquire)
     }
 
     /// Hangs up.

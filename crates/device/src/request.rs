@@ -110,7 +110,7 @@ impl<'m> Request<'m> {
     ) -> bool {
         self.readable.clear();
         self.writable.clear();
-        let (mut whole, mut sound) = (false, true);
+        let (mut whole, mut sound, mut writable) = (false, true, true);
         for (number, descriptor) in chain.enumerate() {
             if number >= limit {
                 whole = false;
@@ -119,7 +119,8 @@ impl<'m> Request<'m> {
             whole = !descriptor.has_next();
             sound &= if descriptor.is_write_only() {
                 // Nothing is written behind what cannot be written.
-                sound && self.writable.push(memory, &descriptor, Permissions::Write)
+                writable = writable && self.writable.push(memory, &descriptor, Permissions::Write);
+                writable
             } else {
                 self.writable.length == 0 && self.readable.push(memory, &descriptor, Permissions::Read)
             };

@@ -19,7 +19,7 @@ use gipsec_device::{
 };
 use gipsec_engine::Direction;
 use gipsec_virtio::message::{
-    RequestStatus, Config,
+    Config, RequestStatus,
     control::{AttachMode, Command, ControlAnswer, NAME_SIZE, Totals},
     data::{PacketEntry, PacketResult, RequestHeader, answer_prefix},
     event::Event,
@@ -394,11 +394,7 @@ pub(crate) fn data_message(packets: &[(u64, &[u8])], room: u32) -> Vec<u8> {
     message
 }
 
-pub(crate) fn read_data_answer(
-    answer: &[u8],
-    count: usize,
-    room: u32,
-) -> Result<Vec<(u32, Vec<u8>)>, RequestStatus> {
+pub(crate) fn read_data_answer(answer: &[u8], count: usize, room: u32) -> Result<Vec<(u32, Vec<u8>)>, RequestStatus> {
     let status = u32::from_le_bytes(answer[..4].try_into().unwrap());
     if status != 0 {
         return Err(RequestStatus::from_code(status));

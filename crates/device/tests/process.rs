@@ -1,0 +1,208 @@
+//! The daemon as a process: its start, its signals, its end.
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    process::{Child, Command as Process, Stdio},
+    time::{Duration, Instant},
+};
+
+use gipsec_engine::Direction;
+use gipsec_virtio::message::control::AttachMode;
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Driver, Setup, data_message, eventually, queue_of, sas};
+
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = process(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| line == "ready");
+        assert!(ready, "the daemon does not get ready");
+        std::thread::spawn(move || lines.for_each(drop));
+        Self(child)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    fn wait(&mut self) -> Option<i32> {
+        let start = Instant::now();
+        while start.elapsed() < support::PATIENCE {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        panic!("the daemon does not end");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn process(arguments: &[&str]) -> Process {
+    let mut process = Process::new(env!("CARGO_BIN_EXE_gipsec-device"));
+    process.args(arguments);
+    process
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn sigterm_completes_what_was_taken_and_removes_the_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("ipsec0.sock");
+    let mut daemon = Daemon::start(&["--socket", text(&socket)]);
+    let mut driver = Driver::attached(&socket, AttachMode::Exclusive);
+    let sa = driver.add(Direction::Outbound, 1, 0);
+    let queue = queue_of(Direction::Outbound);
+    let packet = sas::packet(1400, 1);
+    let message = data_message(&vec![(sa, &packet[..]); 32], 1500);
+    for slot in 0..16u16 {
+        let at = driver.room(queue) + 0x2_0000 * u64::from(slot);
+        driver.submit_at(queue, slot, at, &message, 55_000);
+    }
+    driver.wait(queue);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    assert!(!socket.exists());
+    // Each that came back is whole, in order.
+    let mut next = 1;
+    while let Some((id, used)) = driver.used(queue) {
+        assert!(id == next && used > 32 * 1400, "{id} {used}");
+        next += 1;
+    }
+}
+
+#[test]
+fn sighup_reads_the_file_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("device.toml");
+    let write = |accelerators: &str| {
+        let text = format!("directory = {:?}\n{accelerators}", text(directory.path()));
+        fs::write(&file, text).unwrap();
+    };
+    let path = |name: &str| directory.path().join(format!("{name}.sock"));
+    write("[[accelerator]]\nname = \"one\"\n[[accelerator]]\nname = \"two\"\nmax_sas = 5");
+    let daemon = Daemon::start(&["--config", text(&file)]);
+    let mut one = Driver::attached(&path("one"), AttachMode::Exclusive);
+    let mut two = Driver::attached(&path("two"), AttachMode::Exclusive);
+    assert_eq!(two.config().max_sas.get(), 5);
+    // A broken file changes nothing.
+    write("[[accelerator]]\nname = \"three\"\nbroken");
+    daemon.signal(Signal::HUP);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!path("three").exists() && path("one").exists());
+    one.round_trip(1, 2);
+    // One goes, one changes, one comes.
+    write("[[accelerator]]\nname = \"two\"\nmax_sas = 6\nmode = \"shared\"\n[[accelerator]]\nname = \"three\"");
+    daemon.signal(Signal::HUP);
+    eventually("the new accelerator", || path("three").exists());
+    eventually("the end of the old one", || !path("one").exists() && one.is_over());
+    Driver::attached(&path("three"), AttachMode::Exclusive).round_trip(3, 2);
+    two.round_trip(2, 2);
+    assert_eq!(two.config().max_sas.get(), 5, "what is connected keeps its limits");
+    drop(two);
+    let mut again = Driver::connect(&path("two"), &Setup::default());
+    eventually("the place", || again.attach(AttachMode::Shared) == Ok(()));
+    assert_eq!(again.config().max_sas.get(), 6);
+}
+
+#[test]
+fn errors_at_the_start_are_one_sentence() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("ipsec0.sock");
+    let missing = directory.path().join("missing");
+    let inside = missing.join("a.sock");
+    let _daemon = Daemon::start(&["--socket", text(&socket)]);
+    for (arguments, code, sentence) in [
+        (vec!["--socket", text(&socket)], 1, "another process listens there"),
+        (vec!["--config", text(&missing)], 1, "No such file"),
+        (vec!["--socket", text(&inside)], 1, "cannot listen at"),
+        (vec!["--socket", text(&inside), "--pairs", "99"], 1, "pairs is not from 1 to 31"),
+        (vec!["--nonsense"], 2, "unexpected argument"),
+        (vec![], 2, "required"),
+    ] {
+        let output = process(&arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(sentence), "{said}");
+        assert!(code == 2 || said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn statistics_are_read_as_text_and_over_http() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, metrics) = (directory.path().join("ipsec0.sock"), directory.path().join("metrics"));
+    let _daemon = Daemon::start(&["--socket", text(&socket), "--metrics", text(&metrics)]);
+    let mut driver = Driver::attached(&socket, AttachMode::Exclusive);
+    driver.round_trip(1, 5);
+    driver.add(Direction::Outbound, 2, 0);
+    let read = |request: &str| {
+        let mut stream = UnixStream::connect(&metrics).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    for request in ["", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let text = read(request);
+        assert_eq!(text.starts_with("HTTP/1.0 200 OK\r\n"), !request.is_empty());
+        for line in [
+            "gipsec_clients{accelerator=\"ipsec0\"} 1",
+            "gipsec_sas{accelerator=\"ipsec0\",client=\"1\",name=\"test\"} 1",
+            "gipsec_encapsulated_packets_total{accelerator=\"ipsec0\",client=\"1\",name=\"test\"} 5",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn an_idle_daemon_uses_no_processor() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("ipsec0.sock");
+    let daemon = Daemon::start(&["--socket", text(&socket)]);
+    let mut driver = Driver::attached(&socket, AttachMode::Exclusive);
+    driver.round_trip(1, 5);
+    // A buffer that waits in eventq is no work.
+    let at = driver.room(1);
+    driver.submit_at(1, 0, at, &[], 24);
+    std::thread::sleep(Duration::from_millis(200));
+    let ticks = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.0.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(ticks() - before <= 1, "of 100 in a second");
+}
+
+#[test]
+fn connections_leave_no_descriptor_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("ipsec0.sock");
+    let daemon = Daemon::start(&["--socket", text(&socket)]);
+    let count = || fs::read_dir(format!("/proc/{}/fd", daemon.0.id())).unwrap().count();
+    let before = count();
+    for _ in 0..30 {
+        let mut driver = Driver::connect(&socket, &Setup::default());
+        eventually("the place", || driver.attach(AttachMode::Exclusive) == Ok(()));
+    }
+    eventually("the end of all", || count() <= before);
+}
