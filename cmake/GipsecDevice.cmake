@@ -14,3 +14,9 @@ add_custom_target(gipsec_device ALL
 add_dependencies(gipsec_device gipsec_cargo)
 
 install(PROGRAMS "${GIPSEC_DEVICE_PROGRAM}" DESTINATION "${CMAKE_INSTALL_SBINDIR}")
+install(FILES man/gipsec-device.8 DESTINATION "${CMAKE_INSTALL_MANDIR}/man8")
+install(FILES dist/gipsec-device.toml DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+# For systemd: the service, and the user that it runs as.
+configure_file(dist/gipsec-device.service.in gipsec-device.service @ONLY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/gipsec-device.service" DESTINATION lib/systemd/system)
+install(FILES dist/gipsec-device.sysusers DESTINATION lib/sysusers.d RENAME gipsec-device.conf)

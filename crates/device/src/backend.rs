@@ -325,7 +325,7 @@ impl VhostUserBackend for Backend {
         match served {
             Ok(Ok(())) => {}
             Ok(Err(broken)) => {
-                self.end_after(&format_args!("queue {} or {} is broken: {broken}", 2 * thread, 2 * thread + 1))
+                self.end_after(&format_args!("queue {} or {} is broken: {broken}", 2 * thread, 2 * thread + 1));
             }
             Err(_) => self.end_after(&"a defect of the device was caught"),
         }

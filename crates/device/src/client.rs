@@ -309,7 +309,7 @@ impl Client {
             bytes_out: done[1].1.into(),
             packets_refused: refused.into(),
             requests_refused: self.requests_refused.load(Ordering::Relaxed).into(),
-            events_lost: self.events.lost().into(),
+            events_lost: self.events.lost_in_all().into(),
         }
     }
 

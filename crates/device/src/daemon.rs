@@ -6,7 +6,7 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixDatagram},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -38,7 +38,7 @@ pub enum StartError {
 }
 
 /// Runs until SIGTERM or SIGINT; `file` is read again on SIGHUP.
-pub fn run(settings: Settings, file: Option<PathBuf>) -> Result<(), StartError> {
+pub fn run(settings: Settings, file: Option<&Path>) -> Result<(), StartError> {
     // Sockets get their permissions before anybody can use them.
     rustix::process::umask(Mode::from_raw_mode(0o177));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::Signals)?;
@@ -54,7 +54,7 @@ pub fn run(settings: Settings, file: Option<PathBuf>) -> Result<(), StartError> 
         if signal != SIGHUP {
             break;
         }
-        match &file {
+        match file {
             None => tracing::warn!("There is no file to read again; what the command line said stays."),
             Some(file) => match Settings::read(file) {
                 Ok(settings) => reload(&accelerators, &mut metrics, settings),

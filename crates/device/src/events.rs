@@ -73,7 +73,7 @@ impl Events {
     }
 
     /// Events lost from the beginning on.
-    pub fn lost(&self) -> u64 {
+    pub fn lost_in_all(&self) -> u64 {
         self.kept.lock().lost_in_all
     }
 
@@ -96,7 +96,7 @@ mod tests {
         for _ in 0..5 {
             events.keep(Event::Lifetime { sa: 1, kilobytes: 7 });
         }
-        assert_eq!(events.lost(), 5000 - 4096 + 2);
+        assert_eq!(events.lost_in_all(), 5000 - 4096 + 2);
         let told: Vec<_> = std::iter::from_fn(|| events.take()).collect();
         assert_eq!(told.len(), 4096 + 3 + 1);
         assert_eq!(told[4095], Event::SequencePeriodic { sa: 1, last: 4095 });

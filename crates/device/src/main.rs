@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     let result = arguments
         .settings()
         .map_err(daemon::StartError::from)
-        .and_then(|settings| daemon::run(settings, arguments.config));
+        .and_then(|settings| daemon::run(settings, arguments.config.as_deref()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

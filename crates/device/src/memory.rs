@@ -58,7 +58,7 @@ pub fn check(memory: &GuestMemoryMmap, rule: MemoryRule, limit: u64) -> Result<(
 /// Makes sure that the file cannot shrink any more, and has all the pages it can have.
 fn seal(file: &FileOffset) -> Result<(), MemoryError> {
     let file = file.file();
-    let huge = fstatfs(file).is_ok_and(|system| i64::from(system.f_type) == HUGETLBFS_MAGIC);
+    let huge = fstatfs(file).is_ok_and(|system| system.f_type == HUGETLBFS_MAGIC);
     let sealed = |seals: SealFlags| seals.contains(SealFlags::SHRINK);
     let now = fcntl_get_seals(file).map_err(|_| MemoryError::CanShrink)?;
     if huge || !sealed(now) && fcntl_add_seals(file, SealFlags::SHRINK).is_err() {

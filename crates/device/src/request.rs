@@ -7,18 +7,26 @@ use vm_memory::{GuestMemory, GuestMemoryBackend, GuestMemoryMmap, Permissions, V
 
 /// Pieces of a part at most: descriptors of the largest queue.
 pub const MAX_PIECES: usize = 1024;
+/// Pieces that a part has at hand; for more, memory is allocated once in a burst of requests.
+const USUAL_PIECES: usize = 4;
 
 /// The readable part of a request, or the writable one.
 #[derive(Default)]
 pub struct Part<'m> {
-    pieces: ArrayVec<VolatileSlice<'m>, MAX_PIECES>,
+    first: ArrayVec<VolatileSlice<'m>, USUAL_PIECES>,
+    more: Vec<VolatileSlice<'m>>,
     length: usize,
 }
 
 impl<'m> Part<'m> {
     fn clear(&mut self) {
-        self.pieces.clear();
+        self.first.clear();
+        self.more.clear();
         self.length = 0;
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &VolatileSlice<'m>> {
+        self.first.iter().chain(&self.more)
     }
 
     /// Bytes of it.
@@ -31,21 +39,29 @@ impl<'m> Part<'m> {
         let Ok(length) = usize::try_from(descriptor.len()) else { return false };
         // Almost always in one piece.
         if let Ok(slice) = GuestMemoryBackend::get_slice(memory, descriptor.addr(), length) {
-            self.length += length;
-            return self.pieces.try_push(slice).is_ok();
+            return self.add(slice);
         }
         let Ok(slices) = GuestMemory::get_slices(memory, descriptor.addr(), length, access) else { return false };
-        let before = (self.pieces.len(), self.length);
+        let before = (self.first.len(), self.more.len(), self.length);
         for slice in slices {
-            let added = slice.ok().and_then(|slice| {
-                self.length += slice.len();
-                self.pieces.try_push(slice).ok()
-            });
-            if added.is_none() {
-                self.pieces.truncate(before.0);
-                self.length = before.1;
+            if !slice.is_ok_and(|slice| self.add(slice)) {
+                self.first.truncate(before.0);
+                self.more.truncate(before.1);
+                self.length = before.2;
                 return false;
             }
+        }
+        true
+    }
+
+    /// Adds a piece, while there is room.
+    fn add(&mut self, slice: VolatileSlice<'m>) -> bool {
+        if self.more.len() == MAX_PIECES - USUAL_PIECES {
+            return false;
+        }
+        self.length += slice.len();
+        if let Err(full) = self.first.try_push(slice) {
+            self.more.push(full.element());
         }
         true
     }
@@ -53,7 +69,7 @@ impl<'m> Part<'m> {
     /// Copies from the front, as much as there is and `into` takes; how much.
     pub fn read(&self, into: &mut [u8]) -> usize {
         let mut done = 0;
-        for piece in &self.pieces {
+        for piece in self.pieces() {
             done += piece.copy_to(&mut into[done..]);
         }
         done
@@ -62,7 +78,7 @@ impl<'m> Part<'m> {
     /// Copies to `offset` and on. What does not fit is not written.
     #[inline]
     pub fn write(&self, offset: usize, bytes: &[u8]) {
-        if let [only] = &self.pieces[..] {
+        if let ([only], []) = (&self.first[..], &self.more[..]) {
             if let Ok(place) = only.offset(offset) {
                 place.copy_from(bytes);
             }
@@ -73,7 +89,7 @@ impl<'m> Part<'m> {
 
     fn write_to_pieces(&self, offset: usize, bytes: &[u8]) {
         let (mut offset, mut bytes) = (offset, bytes);
-        for piece in &self.pieces {
+        for piece in self.pieces() {
             if bytes.is_empty() {
                 return;
             }

@@ -95,23 +95,18 @@ fn descriptors_that_loop_or_lead_outside_are_refused() {
 
 #[test]
 fn an_index_that_jumps_ends_the_connection() {
-    for queue in [0, 1, 2] {
+    // Nobody looks at eventq before there is an event.
+    for queue in [0, 2] {
         with_witness(|_, mut driver| {
-            if queue == 1 {
-                // Nobody looks at eventq before there is an event.
-                return;
-            }
             driver.set_avail_index(queue, driver.queues[queue].next_avail.wrapping_add(257));
             driver.kick(queue);
             eventually("the end", || driver.is_over());
         });
         with_witness(|_, mut driver| {
-            let head = 4000;
-            if queue != 1 {
-                driver.publish(queue, head);
-                driver.kick(queue);
-                eventually("the end", || driver.is_over());
-            }
+            let outside = 4000;
+            driver.publish(queue, outside);
+            driver.kick(queue);
+            eventually("the end", || driver.is_over());
         });
     }
 }
@@ -123,14 +118,10 @@ fn messages_that_cannot_be_get_a_status() {
         for cut in 0..statistics.len() {
             assert_ne!(driver.control(&statistics[..cut], 100).0, 0, "{cut}");
         }
-        for (command, status) in [
-            (0u16, RequestStatus::Unsupported),
-            (0x0003, RequestStatus::Unsupported),
-            (0xffff, RequestStatus::Unsupported),
-        ] {
+        for command in [0u16, 0x0004, 0xffff] {
             let mut message = statistics.to_vec();
             message[..2].copy_from_slice(&command.to_le_bytes());
-            assert_eq!(driver.control(&message, 100), (status as u32, Vec::new()));
+            assert_eq!(driver.control(&message, 100), (RequestStatus::Unsupported as u32, Vec::new()));
         }
         for reserved in [2, 12, 15] {
             let mut message = statistics.to_vec();

@@ -79,6 +79,27 @@ fn modes_that_conflict_are_busy() {
 }
 
 #[test]
+fn who_detaches_makes_place_and_has_nothing_left() {
+    let device = Local::start(AcceleratorTable::default());
+    let mut driver = Driver::attached(&device.path(), AttachMode::Exclusive);
+    let sa = driver.add(Direction::Outbound, 1, 0);
+    assert_eq!(driver.command(&Command::Detach, 7), Err(RequestStatus::Invalid), "of no group");
+    driver.command(&Command::Detach, 0).unwrap();
+    for command in [Command::Statistics, Command::SaDelete(sa), Command::Detach] {
+        assert_eq!(driver.command(&command, 0), Err(RequestStatus::NotAttached));
+    }
+    let packet = sas::packet(64, 0);
+    let sent = driver.packets(queue_of(Direction::Outbound), &[(sa, &packet)], 200);
+    assert_eq!(sent, Err(RequestStatus::NotAttached));
+    let mut other = Driver::attached(&device.path(), AttachMode::Exclusive);
+    other.round_trip(1, 2);
+    other.command(&Command::Detach, 0).unwrap();
+    driver.attach(AttachMode::Exclusive).unwrap();
+    assert_eq!(driver.totals().sas.get(), 0);
+    driver.round_trip(2, 2);
+}
+
+#[test]
 fn a_probe_reads_the_configuration_and_goes() {
     let device = Local::start(AcceleratorTable { max_sas: Some(77), ..AcceleratorTable::default() });
     let instances: Vec<u64> = (0..20)
