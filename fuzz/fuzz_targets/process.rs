@@ -49,7 +49,7 @@ fn compression(algorithm: CompressionAlgorithm, mode: Mode, rules: Rules) -> Bun
     BundleEntry { parameters: Parameters::Compression(compression), keys: Keys::default() }
 }
 
-fn all() -> Vec<Sa> {
+fn all() -> Vec<Box<Sa>> {
     let inbound =
         InboundRules { propagate_ecn: true, peer_original: Some([10, 0, 0, 1].into()), ..InboundRules::default() };
     let outbound = OutboundRules {
@@ -80,7 +80,7 @@ fn all() -> Vec<Sa> {
         .collect()
 }
 
-static SAS: LazyLock<Vec<Sa>> = LazyLock::new(all);
+static SAS: LazyLock<Vec<Box<Sa>>> = LazyLock::new(all);
 
 fn refused() -> u64 {
     SAS.iter().flat_map(Sa::read).map(|reading| reading.drops.iter().sum::<u64>()).sum()

@@ -16,7 +16,6 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use gipsec_engine::{BundleEntry, Change, Direction, Events};
 use parking_lot::{Condvar, Mutex};
-use zeroize::Zeroize;
 
 use crate::{
     Accelerator, Association, Entry, Error, Hooks, Key, Notification, What,
@@ -207,9 +206,7 @@ impl Group {
     /// Adds an SA or a bundle. `remark` is given back with every reading of it, and means nothing here. With `any_order`,
     /// its asynchronous packet calls may be processed in any order, and at once.
     pub fn add_sa(self: &Arc<Self>, entries: Vec<BundleEntry>, remark: Remark, any_order: bool) -> Result<Key, Error> {
-        let association = self.accelerator.add_sa(entries);
-        wipe_stack();
-        let association = association?;
+        let association = self.accelerator.add_sa(entries)?;
         let direction = association.direction();
         // The listing is locked first, so that a close finds either no SA or the SA in the listing.
         let mut listing = self.listing.lock();
@@ -405,12 +402,4 @@ impl Group {
         mailbox::wait_for(self, self.slot.service.mailbox());
         self.flush();
     }
-}
-
-/// Wipes the part of the stack that expanding keys has just used: values that move leave copies behind.
-#[inline(never)]
-fn wipe_stack() {
-    let mut frame = [0u8; 24 * 1024];
-    frame.zeroize();
-    std::hint::black_box(&frame);
 }

@@ -38,7 +38,7 @@ impl Accelerator for Soft {
     }
 
     fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, Error> {
-        Ok(Box::new(Sa::new(entries)?))
+        Ok(Sa::new(entries)?)
     }
 
     fn process_together(&self, calls: &mut [Call<'_, '_>]) {

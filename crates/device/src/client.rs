@@ -208,7 +208,7 @@ impl Client {
         state.allocation.has_room()
     }
 
-    pub(crate) fn add(&self, state: &mut State, group: u32, sa: Sa) -> Result<u64, RequestStatus> {
+    pub(crate) fn add(&self, state: &mut State, group: u32, sa: Box<Sa>) -> Result<u64, RequestStatus> {
         let direction = sa.direction();
         if !state.groups.contains_key(&group) {
             return Err(RequestStatus::NotFound);

@@ -22,7 +22,7 @@ pub struct Entry {
     /// Its group; 0: none.
     pub group: u32,
     /// The SA.
-    pub sa: Sa,
+    pub sa: Box<Sa>,
 }
 
 impl Entry {
@@ -100,7 +100,7 @@ impl Table {
     }
 
     /// Adds an SA; its number, or None when there is no place.
-    pub fn insert(&self, allocation: &mut Allocation, group: u32, sa: Sa) -> Option<u64> {
+    pub fn insert(&self, allocation: &mut Allocation, group: u32, sa: Box<Sa>) -> Option<u64> {
         if !allocation.has_room() {
             return None;
         }

@@ -94,7 +94,7 @@ fn packets(criterion: &mut Criterion) {
 /// A packet for each of 32 SAs, one after the other and together.
 fn many_sas(criterion: &mut Criterion) {
     for (name, algorithms, cipher_key, integrity_key) in TRANSFORMS {
-        let sas: Vec<Sa> = (0..32)
+        let sas: Vec<Box<Sa>> = (0..32)
             .map(|number| {
                 let keys =
                     Keys { cipher: vec![number; cipher_key].into(), integrity: vec![number; integrity_key].into() };

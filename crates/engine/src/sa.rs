@@ -7,7 +7,8 @@ use gipsec_wire::protocol;
 
 use crate::{
     Attributes, Buffers, Change, Compression, Direction, Drops, Events, Inbound, Keys, Mode, Outbound, PacketError,
-    Parameters, Protocol, SaError, Statistics, Verdict, bundle, outbound::Payload, stage::Stage,
+    Parameters, Protocol, SaError, Statistics, Verdict, bundle, outbound::Payload, scratch::leaving_nothing,
+    stage::Stage,
 };
 
 /// Entries of a bundle at most.
@@ -58,21 +59,30 @@ impl Deref for Stages {
 }
 
 impl Sa {
-    /// An SA of these entries, in the order in which outbound processing applies them (R33). Errors: entries that
-    /// contradict themselves, their algorithms, or each other.
-    pub fn new(entries: Vec<BundleEntry>) -> Result<Self, SaError> {
+    /// An SA of these entries, in the order in which outbound processing applies them (R33), where it stays: what moves
+    /// leaves keys behind. Errors: entries that contradict themselves, their algorithms, or each other.
+    pub fn new(entries: Vec<BundleEntry>) -> Result<Box<Self>, SaError> {
+        leaving_nothing(|| Self::make(entries))
+    }
+
+    fn make(mut entries: Vec<BundleEntry>) -> Result<Box<Self>, SaError> {
         check(&entries)?;
         let direction = entries.first().map_or(Direction::Outbound, |entry| entry.parameters.direction());
-        let mut stages = entries.into_iter().map(Stage::new).collect::<Result<Vec<_>, _>>()?;
+        if entries.len() == 1
+            && let Some(only) = entries.pop()
+        {
+            return Ok(Box::new(Self { direction, stages: Stages::One(Stage::new(only)?) }));
+        }
+        // Never moved to a larger place.
+        let mut stages = Vec::with_capacity(entries.len());
+        for entry in entries {
+            leaving_nothing(|| Stage::new(entry).map(|stage| stages.push(stage)))?;
+        }
         if direction == Direction::Inbound {
             stages.reverse();
             hand_on_correction(&mut stages);
         }
-        let stages = match stages.pop() {
-            Some(only) if stages.is_empty() => Stages::One(only),
-            last => Stages::Many(stages.into_iter().chain(last).collect()),
-        };
-        Ok(Self { direction, stages })
+        Ok(Box::new(Self { direction, stages: Stages::Many(stages.into_boxed_slice()) }))
     }
 
     /// The direction.

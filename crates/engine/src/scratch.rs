@@ -1,4 +1,4 @@
-//! A thread's spare buffers: for packets between the entries of a bundle, for what has to be looked at before it may be
+//! What work leaves behind: keys on the stack, and a thread's spare buffers. Those are for packets between the entries of a bundle, for what has to be looked at before it may be
 //! written, for the rare packet whose plaintext does not fit its output before the padding is cut off.
 
 use std::cell::RefCell;
@@ -27,6 +27,28 @@ pub(crate) fn with<R>(length: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
     spare[..length].zeroize();
     let _ = SPARE.try_with(|kept| kept.try_borrow_mut().map(|mut kept| kept.try_push(spare)));
     result
+}
+
+/// Bytes of stack that expanding keys uses; without optimization that is more.
+const STACK: usize = if cfg!(debug_assertions) { 128 } else { 48 } * 1024;
+
+/// Does what handles keys, and then wipes the part of the stack that it used: values that move leave copies behind. And
+/// other values take what lies where they are made along, in bytes that they do not use.
+pub(crate) fn leaving_nothing<R>(work: impl FnOnce() -> R) -> R {
+    let result = apart(work);
+    wipe_stack();
+    result
+}
+
+#[inline(never)]
+fn apart<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+#[inline(never)]
+fn wipe_stack() {
+    // One fill of memory, which stays because somebody seems to read it.
+    std::hint::black_box(&mut [0u8; STACK]);
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl EntryCase {
     }
 }
 
-fn sa(entries: &[EntryCase], direction: Direction) -> Sa {
+fn sa(entries: &[EntryCase], direction: Direction) -> Box<Sa> {
     let entries = entries.iter().zip(1000..).map(|(entry, spi)| entry.entry(spi, direction)).collect();
     Sa::new(entries).unwrap()
 }

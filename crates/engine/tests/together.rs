@@ -9,7 +9,7 @@ use gipsec_engine::*;
 use proptest::prelude::*;
 
 /// Both SAs of a case, with a hard lifetime of 2 kB where it has a window.
-fn pair(case: &Case) -> (Sa, Sa) {
+fn pair(case: &Case) -> (Box<Sa>, Box<Sa>) {
     let [outbound, inbound] = [
         Rules::Outbound(OutboundRules { ecn: true, ..OutboundRules::default() }),
         Rules::Inbound(InboundRules {
@@ -31,7 +31,7 @@ fn pair(case: &Case) -> (Sa, Sa) {
 /// Has each packet processed with the SA of that index, in calls of consecutive packets with the same SA, and says what
 /// came of it.
 fn process(
-    sas: &[Sa],
+    sas: &[Box<Sa>],
     packets: &[(usize, Vec<u8>)],
     room: usize,
     together: bool,
@@ -75,8 +75,8 @@ fn process(
     (results, events)
 }
 
-fn statistics(sas: &[Sa]) -> Vec<(Statistics, Drops)> {
-    sas.iter().flat_map(Sa::read).map(|reading| (reading.statistics, reading.drops)).collect()
+fn statistics(sas: &[Box<Sa>]) -> Vec<(Statistics, Drops)> {
+    sas.iter().flat_map(|sa| sa.read()).map(|reading| (reading.statistics, reading.drops)).collect()
 }
 
 proptest! {
@@ -87,8 +87,8 @@ proptest! {
         cases in proptest::collection::vec(cases(0usize..1500), 1..7),
         order in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..10, any::<prop::sample::Index>()), 1..80),
     ) {
-        let (outbound, inbound): (Vec<Sa>, Vec<Sa>) = cases.iter().map(pair).unzip();
-        let (outbound_again, again): (Vec<Sa>, Vec<Sa>) = cases.iter().map(pair).unzip();
+        let (outbound, inbound): (Vec<Box<Sa>>, Vec<Box<Sa>>) = cases.iter().map(pair).unzip();
+        let (outbound_again, again): (Vec<Box<Sa>>, Vec<Box<Sa>>) = cases.iter().map(pair).unzip();
         // Some are no packets.
         let packets: Vec<(usize, Vec<u8>)> = order
             .iter()

@@ -79,7 +79,7 @@ pub(crate) fn process(sa: &Sa, packet: &[u8]) -> Result<Vec<u8>, gipsec_engine::
 }
 
 /// An SA here.
-pub(crate) fn local(direction: Direction, number: u32) -> Sa {
+pub(crate) fn local(direction: Direction, number: u32) -> Box<Sa> {
     Sa::new(vec![entry(direction, number)]).unwrap()
 }
 

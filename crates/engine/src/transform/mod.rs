@@ -26,6 +26,7 @@ use zeroize::Zeroize;
 
 use crate::{
     Algorithms, Attributes, Cipher, Combined, Direction, Integrity, Keys, PacketError, SaError, batch::MAX_BATCH, iv,
+    scratch::leaving_nothing,
 };
 use aead::AeadKey;
 use cipher::{Body, CipherKey};
@@ -167,9 +168,9 @@ impl Transform {
         icv_len: Option<usize>,
         direction: Direction,
     ) -> Result<Self, SaError> {
-        let cipher = CipherKey::new(cipher, &keys.cipher, direction)?;
+        let cipher = leaving_nothing(|| CipherKey::new(cipher, &keys.cipher, direction))?;
         let icv_len = integrity::icv_len(integrity, icv_len)?;
-        let integrity = IntegrityKey::new(integrity, &keys.integrity)?;
+        let integrity = leaving_nothing(|| IntegrityKey::new(integrity, &keys.integrity))?;
         let (iv, alignment) = (cipher.iv(), cipher.alignment());
         Ok(Self { algorithm: Algorithm::Separate { cipher, integrity }, icv_len, iv, implicit_iv: false, alignment })
     }
@@ -189,8 +190,10 @@ impl Transform {
                 let key = SaltedKey::new(&keys.cipher).ok_or(KEY)?;
                 if combined == Combined::Gcm { Algorithm::Gcm(key) } else { Algorithm::Gmac(key) }
             }
-            Combined::Ccm => Algorithm::Aead(AeadKey::ccm(&keys.cipher, icv_len).ok_or(KEY)?),
-            Combined::ChaCha20Poly1305 => Algorithm::Aead(AeadKey::chacha20_poly1305(&keys.cipher).ok_or(KEY)?),
+            Combined::Ccm => Algorithm::Aead(leaving_nothing(|| AeadKey::ccm(&keys.cipher, icv_len)).ok_or(KEY)?),
+            Combined::ChaCha20Poly1305 => {
+                Algorithm::Aead(leaving_nothing(|| AeadKey::chacha20_poly1305(&keys.cipher)).ok_or(KEY)?)
+            }
         };
         let iv = if implicit_iv { iv::Kind::None } else { iv::Kind::Counter };
         Ok(Self { algorithm, icv_len, iv, implicit_iv, alignment: 4 })

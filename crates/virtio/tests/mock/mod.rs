@@ -50,7 +50,7 @@ pub type Script = Box<dyn FnMut(usize, &[u8], Reply) -> Reply + Send>;
 pub struct State {
     places: Vec<QueuePlace>,
     seen: Vec<u16>,
-    sas: Vec<Option<Sa>>,
+    sas: Vec<Option<Box<Sa>>>,
     events: Vec<Event>,
     script: Option<Script>,
     /// Requests that were seen.
