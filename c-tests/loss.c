@@ -19,14 +19,18 @@ static int told, answered, gone, stop_now;
 static struct g_ipsec_la_handle handle;
 static struct g_ipsec_la_sa_handle outbound;
 
-static void start_daemon(void) {
-    daemon_pid = fork();
-    CHECK(daemon_pid >= 0);
-    if (daemon_pid == 0) {
-        execl(daemon_path, daemon_path, "--log-level", "error", "--socket", socket_path, "--mode", "shared",
-              (char *)NULL);
+static pid_t start_at(const char *path) {
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        execl(daemon_path, daemon_path, "--log-level", "error", "--socket", path, "--mode", "shared", (char *)NULL);
         _exit(127);
     }
+    return pid;
+}
+
+static void start_daemon(void) {
+    daemon_pid = start_at(socket_path);
 }
 
 static void end_daemon(int signal) {
@@ -56,12 +60,12 @@ static void broken(struct g_ipsec_la_handle *which, void *cb_arg) {
     __atomic_add_fetch(&told, 1, __ATOMIC_RELEASE);
 }
 
-static void open_device(void) {
+static void open_device(const char *name) {
     struct g_ipsec_la_open_inargs in;
     struct g_ipsec_la_open_outargs out = {&handle};
     struct g_ipsec_la_sa sa = gcm_sa(0xc001);
     memset(&in, 0, sizeof in);
-    in.accl_name = (char *)"ipsec0";
+    in.accl_name = (char *)name;
     in.app_identity = (char *)"loss";
     in.cb_fn = broken;
     in.cb_arg = &told;
@@ -147,7 +151,7 @@ static void device_is_lost(const char *how, int signal, double within) {
     pthread_t threads[THREADS];
     double ended[THREADS], start;
     check_context = how;
-    open_device();
+    open_device("ipsec0");
     for (int i = 0; i < THREADS; i++) CHECK(pthread_create(&threads[i], NULL, keep_sending, &ended[i]) == 0);
     int taken = send_many(PENDING);
     CHECK(taken > 0);
@@ -170,6 +174,54 @@ static void device_is_lost(const char *how, int signal, double within) {
     CHECK_RESULT(g_ipsec_la_close(&handle), -EBADF);
 }
 
+/* ---- one that is silent before it is opened ---- */
+
+static void *open_silent(void *unused) {
+    struct g_ipsec_la_handle silent;
+    double start = seconds_now();
+    (void)unused;
+    CHECK_RESULT(open_named(G_IPSEC_LA_INSTANCE_SHARED, "ipsec0", "loss", &silent), -ENODEV);
+    if (seconds_now() - start > 3) FAIL_AT("an open took %.1f s", seconds_now() - start);
+    return NULL;
+}
+
+static void *list_silent(void *unused) {
+    double start = seconds_now();
+    (void)unused;
+    CHECK(available() <= 2);
+    if (seconds_now() - start > 5) FAIL_AT("a list took %.1f s", seconds_now() - start);
+    return NULL;
+}
+
+/* Who waits for it keeps nobody from hearing that another one has died. */
+static void device_is_silent(const char *directory) {
+    char other_path[200];
+    pthread_t opener, lister;
+    check_context = "silent before the open";
+    snprintf(other_path, sizeof other_path, "%s/ipsec1.sock", directory);
+    unlink(other_path);
+    start_daemon();
+    pid_t other = start_at(other_path);
+    wait_until_available(3);
+    open_device("ipsec1");
+    CHECK(kill(daemon_pid, SIGSTOP) == 0);
+    CHECK(pthread_create(&opener, NULL, open_silent, NULL) == 0);
+    sleep_ms(100);
+    unlink(socket_path);
+    CHECK(pthread_create(&lister, NULL, list_silent, NULL) == 0);
+    sleep_ms(100);
+    double start = seconds_now();
+    CHECK(kill(other, SIGKILL) == 0);
+    wait_for(&told, 1, "the broken callback");
+    if (seconds_now() - start > 0.25) FAIL_AT("told after %.0f ms", (seconds_now() - start) * 1000);
+    CHECK(pthread_join(opener, NULL) == 0 && pthread_join(lister, NULL) == 0);
+    CHECK_OK(g_ipsec_la_close(&handle));
+    CHECK(waitpid(other, NULL, 0) == other);
+    unlink(other_path);
+    end_daemon(SIGKILL);
+    CHECK_EQ(available(), 1);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 3);
     daemon_path = argv[1];
@@ -181,6 +233,7 @@ int main(int argc, char **argv) {
     setenv("G_IPSEC_LA_DEVICE_DEADLINE_MS", "500", 1);
     CHECK_EQ(available(), 1);
 
+    device_is_silent(argv[2]);
     /* It appears without a restart, dies, and is no longer there; its socket still is. */
     for (int round = 0; round < 3; round++) {
         start_daemon();
@@ -204,7 +257,7 @@ int main(int argc, char **argv) {
     /* And is back. */
     start_daemon();
     wait_until_available(2);
-    open_device();
+    open_device("ipsec0");
     struct batch *b = new_batch();
     CHECK_OK(encap(&handle, outbound, b->input[0], INNER, b->output[0], ROOM_EACH, &b->to[0].length));
     free(b);

@@ -328,21 +328,16 @@ impl Registry {
     }
 }
 
-/// Takes an accelerator from everybody; whether it was there.
+/// Takes an accelerator from everybody; whether it was there. It may be known no more, and still be open.
 fn lose(slots: &Slots, clients: &Table<Client>, slot: &Arc<Slot>) -> bool {
-    let mut known = slots.lock();
-    let before = known.len();
-    known.retain(|other| !Arc::ptr_eq(other, slot));
-    let was_there = known.len() < before;
-    drop(known);
-    if was_there {
-        for client in slot.remove() {
-            if let Some(client) = clients.get(client) {
-                client.value.broken();
-            }
+    slots.lock().retain(|other| !Arc::ptr_eq(other, slot));
+    let Some(told) = slot.remove() else { return false };
+    for client in told {
+        if let Some(client) = clients.get(client) {
+            client.value.broken();
         }
     }
-    was_there
+    true
 }
 
 impl Slot {

@@ -14,7 +14,7 @@ use std::{
 
 use arrayvec::ArrayVec;
 use gipsec_engine::{Buffers, MAX_BATCH, Verdict};
-use nix::sys::signal::{SigSet, SigmaskHow};
+use gipsec_virtio::threads::spawn;
 use parking_lot::Mutex;
 
 use crate::{
@@ -117,17 +117,6 @@ impl Threads {
     }
 }
 
-/// Starts a thread in which no signal is delivered: signals are the application's, for its own threads. A thread
-/// inherits the mask of the one that starts it.
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> bool {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-    let started = thread::Builder::new().name(name.to_owned()).spawn(body).is_ok();
-    if let Ok(before) = before {
-        let _ = before.thread_set_mask();
-    }
-    started
-}
-
 impl Service {
     pub(crate) fn new() -> Self {
         let workers = thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
@@ -149,14 +138,14 @@ impl Service {
     pub(crate) fn start_delivery(&self) -> Result<(), Error> {
         self.deliverer.start(1, |_| {
             let mailbox = self.mailbox.clone();
-            spawn("gipsec-callback", move || mailbox.serve())
+            spawn("gipsec-callback", move || mailbox.serve()).is_ok()
         })
     }
 
     fn start_workers(&self) -> Result<(), Error> {
         self.workers.start(self.queues.len(), |number| {
             let queue = self.queues[number].clone();
-            spawn("gipsec-worker", move || worker::serve(&queue))
+            spawn("gipsec-worker", move || worker::serve(&queue)).is_ok()
         })
     }
 

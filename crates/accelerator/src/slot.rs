@@ -4,7 +4,7 @@ use std::sync::{
     Arc,
     atomic::{
         AtomicBool,
-        Ordering::{Acquire, Release},
+        Ordering::{AcqRel, Acquire},
     },
 };
 
@@ -63,11 +63,11 @@ impl Slot {
         self.gone.load(Acquire)
     }
 
-    /// Takes the accelerator away from everybody; those who have it open.
-    pub(crate) fn remove(&self) -> Vec<Key> {
+    /// Takes the accelerator away from everybody; those who have it open, unless it was removed before.
+    pub(crate) fn remove(&self) -> Option<Vec<Key>> {
         let occupancy = self.occupancy.lock();
-        self.gone.store(true, Release);
-        occupancy.clients.clone()
+        let removed_before = self.gone.swap(true, AcqRel);
+        (!removed_before).then(|| occupancy.clients.clone())
     }
 
     /// Whether an open in some mode would succeed.
@@ -76,12 +76,17 @@ impl Slot {
             return false;
         }
         let occupancy = self.occupancy.lock();
-        if occupancy.clients.is_empty() { self.provider.is_available() } else { !occupancy.exclusive }
+        if !occupancy.clients.is_empty() {
+            return !occupancy.exclusive;
+        }
+        // Asking takes time, which nobody else has to wait for.
+        drop(occupancy);
+        self.provider.is_available()
     }
 
-    /// Whether nobody has it open.
+    /// Whether nobody has it open, or is about to. Does not wait: others wait for whoever asks.
     pub(crate) fn is_free(&self) -> bool {
-        self.occupancy.lock().clients.is_empty()
+        self.occupancy.try_lock().is_some_and(|occupancy| occupancy.clients.is_empty())
     }
 
     /// Occupies the accelerator for the client that `make` makes (R24).
@@ -92,6 +97,8 @@ impl Slot {
         on_lost: OnLost,
         make: impl FnOnce(Arc<dyn Accelerator>) -> Option<Key>,
     ) -> Result<Key, Error> {
+        // Dropped after the guard: leaving a device waits for its thread, which may be about to remove it here.
+        let accelerator;
         let mut occupancy = self.occupancy.lock();
         if self.is_gone() {
             return Err(crate::error::GONE);
@@ -99,11 +106,11 @@ impl Slot {
         if occupancy.exclusive || mode == OpenMode::Exclusive && !occupancy.clients.is_empty() {
             return Err(Error::Busy);
         }
-        let accelerator = match &occupancy.accelerator {
+        accelerator = match &occupancy.accelerator {
             Some(accelerator) => accelerator.clone(),
             None => self.provider.open(mode, application, on_lost)?,
         };
-        let key = make(accelerator.clone()).ok_or(Error::Full("handles"))?;
+        let key = make(Arc::clone(&accelerator)).ok_or(Error::Full("handles"))?;
         occupancy.exclusive = mode == OpenMode::Exclusive;
         occupancy.clients.push(key);
         occupancy.accelerator = Some(accelerator);
@@ -116,7 +123,7 @@ impl Slot {
         occupancy.clients.retain(|other| *other != client);
         occupancy.exclusive = false;
         let last = if occupancy.clients.is_empty() { occupancy.accelerator.take() } else { None };
-        // Leaving a device waits for its thread, which may be about to remove it here.
+        // Not under the guard, as above.
         drop(occupancy);
         drop(last);
     }

@@ -6,4 +6,5 @@ pub mod driver;
 pub mod memory;
 pub mod message;
 mod queue;
+pub mod threads;
 pub mod transport;

@@ -7,7 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::Ordering::{Acquire, Relaxed},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     message::event::Event,
     queue::{Piece, Queue},
+    threads,
 };
 
 /// Whoever is told what an SA has to say.
@@ -150,7 +151,7 @@ pub(super) fn start(
             lost();
         }
     };
-    thread::Builder::new().name("gipsec-device".into()).spawn(body).map_err(|_| DriverError::System("thread"))
+    threads::spawn("gipsec-device", body).map_err(|_| DriverError::System("thread"))
 }
 
 /// Sleeps until something happens, and takes it.

@@ -2,17 +2,26 @@
 //! a memfd that both map; the device is lost when the connection ends.
 
 use std::{
+    io,
+    net::Shutdown,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::net::UnixStream,
     },
     path::Path,
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt::Timeout},
+};
 use vhost::{
     VhostBackend, VhostUserMemoryRegionInfo, VringConfigData,
     vhost_user::{
@@ -27,11 +36,12 @@ use super::{QueuePlace, Transport, TransportError};
 use crate::{
     memory::Memory,
     message::{Config, feature},
+    threads,
 };
 
 /// Descriptors of a queue at most; what a vhost-user device takes is not asked for.
 const MAX_QUEUE_SIZE: u16 = 1024;
-/// How long the device may take to answer a message of the connection.
+/// How long it may take until a device is connected and set up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A queue's two event descriptors.
@@ -45,6 +55,8 @@ pub struct VhostUser {
     frontend: Mutex<Frontend>,
     /// The connection again, to be watched and to be ended.
     stream: UnixStream,
+    /// When it has to be set up.
+    deadline: Instant,
     features: u64,
     config: Config,
     queues: usize,
@@ -60,18 +72,68 @@ fn borrow(event: &EventFd) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
 }
 
-/// Connects to a socket, as long as somebody answers.
-fn connect(socket: &Path) -> Result<(Frontend, UnixStream), TransportError> {
-    let failed = |why: &dyn std::fmt::Display| TransportError::new(&format!("the socket {}", socket.display()), why);
-    let stream = UnixStream::connect(socket).map_err(|why| failed(&why))?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(|why| failed(&why))?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(|why| failed(&why))?;
-    let watched = stream.try_clone().map_err(|why| failed(&why))?;
-    Ok((Frontend::from_stream(stream, 2 + 2 * crate::message::MAX_PAIRS as u64), watched))
+/// Ends a connection at its deadline: the crate that speaks vhost-user waits for an answer without a bound.
+struct Deadline(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
+
+impl Deadline {
+    fn new(stream: &UnixStream, at: Instant) -> io::Result<Self> {
+        let (stream, (ahead, behind)) = (stream.try_clone()?, mpsc::channel());
+        let thread = threads::spawn("gipsec-deadline", move || {
+            if behind.recv_timeout(at.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        })?;
+        Ok(Self(Some((ahead, thread))))
+    }
 }
 
-/// Asks who is there; features, number of queues, configuration.
-fn introduce(frontend: &mut Frontend) -> Result<(u64, usize, Config), TransportError> {
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        if let Some((ahead, thread)) = self.0.take() {
+            drop(ahead);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Connects to a socket. One whose line of callers is full makes us wait, but not beyond the patience.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let fd = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    net::sockopt::set_socket_timeout(&fd, Timeout::Send, Some(PATIENCE))?;
+    net::connect(&fd, &SocketAddrUnix::new(socket)?)?;
+    Ok(fd.into())
+}
+
+/// A connection whose other end has said what it is.
+struct Introduced {
+    frontend: Frontend,
+    stream: UnixStream,
+    /// When it has to be set up.
+    deadline: Instant,
+    features: u64,
+    queues: usize,
+    config: Config,
+}
+
+/// Connects to a socket, and asks who is there.
+fn introduce(socket: &Path) -> Result<Introduced, TransportError> {
+    let failed = |why: io::Error| TransportError::new(&format!("the socket {}", socket.display()), why);
+    let deadline = Instant::now() + PATIENCE;
+    let stream = connect(socket).map_err(|why| match why.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+            TransportError(format!("nobody listens at {}", socket.display()))
+        }
+        _ => failed(why),
+    })?;
+    let _deadline = Deadline::new(&stream, deadline).map_err(failed)?;
+    let watched = stream.try_clone().map_err(failed)?;
+    let mut frontend = Frontend::from_stream(stream, 2 + 2 * crate::message::MAX_PAIRS as u64);
+    let (features, queues, config) = ask(&mut frontend)?;
+    Ok(Introduced { frontend, stream: watched, deadline, features, queues, config })
+}
+
+/// Features, number of queues, configuration.
+fn ask(frontend: &mut Frontend) -> Result<(u64, usize, Config), TransportError> {
     let failed = |what: &'static str| move |why: vhost::Error| TransportError::new(what, why);
     frontend.set_owner().map_err(failed("SET_OWNER"))?;
     let features = frontend.get_features().map_err(failed("GET_FEATURES"))?;
@@ -106,18 +168,17 @@ fn introduce(frontend: &mut Frontend) -> Result<(u64, usize, Config), TransportE
 
 /// Reads a device's configuration, and leaves.
 pub fn probe(socket: &Path) -> Result<Config, TransportError> {
-    let (mut frontend, _) = connect(socket)?;
-    introduce(&mut frontend).map(|(.., config)| config)
+    introduce(socket).map(|introduced| introduced.config)
 }
 
 impl VhostUser {
     /// Connects to the device at `socket`, with `pool_bytes` of memory to share.
     pub fn open(socket: &Path, pool_bytes: usize) -> Result<Self, TransportError> {
-        let (mut frontend, stream) = connect(socket)?;
-        let (features, queues, config) = introduce(&mut frontend)?;
+        let Introduced { frontend, stream, deadline, features, queues, config } = introduce(socket)?;
         let memory = Memory::shared(pool_bytes, 0).map_err(|why| TransportError::new("memory to share", why))?;
         let events = (0..queues.min(2 + 2 * crate::message::MAX_PAIRS)).map(|_| None).collect();
-        Ok(Self { frontend: Mutex::new(frontend), stream, features, config, queues, memory: Arc::new(memory), events })
+        let (frontend, memory) = (Mutex::new(frontend), Arc::new(memory));
+        Ok(Self { frontend, stream, deadline, features, config, queues, memory, events })
     }
 
     fn set_up(&mut self, features: u64, queues: &[QueuePlace]) -> vhost::Result<()> {
@@ -183,7 +244,9 @@ impl Transport for VhostUser {
     }
 
     fn start(&mut self, features: u64, queues: &[QueuePlace]) -> Result<(), TransportError> {
-        self.set_up(features, queues).map_err(|why| TransportError::new("setting up the queues", why))
+        let failed = |why: &dyn std::fmt::Display| TransportError::new("setting up the queues", why);
+        let _deadline = Deadline::new(&self.stream, self.deadline).map_err(|why| failed(&why))?;
+        self.set_up(features, queues).map_err(|why| failed(&why))
     }
 
     fn kick(&self, queue: usize) {
@@ -218,6 +281,6 @@ impl Transport for VhostUser {
     }
 
     fn stop(&self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
