@@ -257,8 +257,8 @@ impl Inner {
     }
 
     /// The next request that the device is done with: looks for it a while, and then sleeps. Loses the device when it
-    /// breaks the rules, or takes too long.
-    fn next(&self, queue: &mut Queue, window: &mut Window) -> Result<u16, Gone> {
+    /// breaks the rules, or takes too long: `waiting` is when whatever is in flight was first waited for.
+    fn next(&self, queue: &mut Queue, window: &mut Window, waiting: &mut Option<Instant>) -> Result<u16, Gone> {
         let mut since: Option<Instant> = None;
         let (mut turns, mut slept) = (0u32, false);
         loop {
@@ -277,12 +277,13 @@ impl Inner {
                 std::hint::spin_loop();
                 continue;
             }
-            let waited = since.get_or_insert_with(Instant::now).elapsed();
-            if self.is_lost() || waited > self.options.deadline {
+            let now = Instant::now();
+            let all = now - *waiting.get_or_insert(now);
+            if self.is_lost() || all > self.options.deadline {
                 return Err(self.lose());
             }
-            if waited >= window.0 {
-                self.sleep(queue, self.options.deadline - waited)?;
+            if now - *since.get_or_insert(now) >= window.0 {
+                self.sleep(queue, self.options.deadline - all)?;
                 slept = true;
             }
         }

@@ -63,11 +63,20 @@ impl Memory {
         self.region.as_ptr()
     }
 
-    /// The place in it of what lies at an address of this process, if all of it does.
+    /// The place in it of what lies at an address of this process, if all of it does, and in one piece for the device.
     #[inline]
     pub fn offset_of(&self, address: *const u8, len: usize) -> Option<usize> {
         let offset = address.addr().checked_sub(self.region.as_ptr().addr())?;
-        (offset < self.len() && len <= self.len() - offset).then_some(offset)
+        (offset < self.len() && len <= self.len() - offset && self.is_one_piece(offset, len)).then_some(offset)
+    }
+
+    /// Whether the device sees bytes as one piece.
+    #[inline]
+    pub fn is_one_piece(&self, offset: usize, len: usize) -> bool {
+        match self.addresses {
+            Addresses::Linear(_) => true,
+            Addresses::Pages(size, _) => len <= size - offset % size,
+        }
     }
 
     /// What the device calls the byte at an offset.

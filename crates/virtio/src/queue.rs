@@ -137,11 +137,18 @@ impl Queue {
     }
 
     /// Puts a request in line, readable pieces first; its id. `table` is room for as many descriptors. None: no descriptor
-    /// is free now.
+    /// is free now, there are more pieces than descriptors in all, or a piece is several to the device.
     pub(crate) fn add(&mut self, pieces: &[Piece], table: Option<usize>) -> Option<u16> {
         let descriptors = usize::from(self.place.size);
+        let is_one = |piece: &Piece| self.memory.is_one_piece(piece.offset, piece.len as usize);
+        if pieces.len() > descriptors || !pieces.iter().all(is_one) {
+            return None;
+        }
         let head = match (table.filter(|_| self.indirect && pieces.len() > 1), pieces) {
             (Some(table), pieces) => {
+                if !self.memory.is_one_piece(table, DESCRIPTOR * pieces.len()) {
+                    return None;
+                }
                 let head = self.free.pop()?;
                 for (number, piece) in (1u16..).zip(pieces) {
                     let at = table + DESCRIPTOR * usize::from(number - 1);

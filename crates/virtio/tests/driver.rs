@@ -10,70 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gipsec_engine::{
-    Algorithms, Attributes, Buffers, BundleEntry, Cipher, Direction, Endpoints, Events, InboundRules, Integrity,
-    Intervals, KeyLengths, Keys, Lifetime, Mode, Notify, OutboundRules, PacketError, Protocol, Rules, Verdict,
-};
+use gipsec_engine::{Buffers, Direction, Events, PacketError};
 use gipsec_virtio::{
-    driver::{Device, DeviceSa, DriverError, Options, Process},
-    message::{control::AttachMode, feature},
+    driver::{DeviceSa, DriverError, Process},
+    message::feature,
 };
-use mock::{Mock, Reply, Script};
-use zeroize::Zeroizing;
-
-fn open(mock: Mock) -> Result<(Arc<Device>, Arc<AtomicUsize>), DriverError> {
-    let lost = Arc::new(AtomicUsize::new(0));
-    let told = lost.clone();
-    let options = Options { deadline: Duration::from_millis(200), poll: Duration::from_millis(1), pairs: 1 };
-    let on_lost = Box::new(move || {
-        told.fetch_add(1, SeqCst);
-    });
-    Device::open(Box::new(mock), AttachMode::Exclusive, "test", options, on_lost).map(|device| (device, lost))
-}
-
-fn entry(direction: Direction) -> BundleEntry {
-    let attributes = Attributes {
-        spi: 77.try_into().unwrap(),
-        protocol: Protocol::Esp,
-        wrapped: false,
-        mode: Mode::Tunnel(Endpoints::V4 { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into() }),
-        algorithms: Algorithms::Separate { cipher: Cipher::AesCbc, integrity: Integrity::HmacSha256 },
-        key_lengths: KeyLengths { cipher: 16, integrity: 32 },
-        icv_len: None,
-        implicit_iv: false,
-        extended_sequence: false,
-        udp: None,
-        lifetime: Lifetime::default(),
-        notify: Notify { sequence_periodic: true, ..Notify::default() },
-        intervals: Intervals { periodic: 8, ..Intervals::default() },
-        rules: match direction {
-            Direction::Inbound => Rules::Inbound(InboundRules { replay_window: Some(64), ..InboundRules::default() }),
-            Direction::Outbound => Rules::Outbound(OutboundRules::default()),
-        },
-    };
-    let keys = Keys { cipher: Zeroizing::new(vec![1; 16]), integrity: Zeroizing::new(vec![2; 32]) };
-    BundleEntry { parameters: attributes.into(), keys }
-}
-
-fn packet(len: usize) -> Vec<u8> {
-    let mut packet = vec![0x5a; len];
-    packet[..20].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
-    packet[2..4].copy_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
-    packet
-}
-
-fn process(sa: &DeviceSa, inputs: &[Vec<u8>], room: usize) -> (Vec<Vec<u8>>, Vec<Verdict>) {
-    let mut outputs = vec![vec![0xdd; room]; inputs.len()];
-    let mut verdicts = vec![Err(PacketError::Crypto); inputs.len()];
-    let pairs = inputs.iter().zip(&mut outputs);
-    let mut buffers: Vec<_> = pairs.map(|(input, output)| Buffers::Apart { input, output }).collect();
-    sa.process(&mut buffers, &mut verdicts);
-    for (output, verdict) in outputs.iter_mut().zip(&verdicts) {
-        assert!(output[verdict.unwrap_or(0)..].iter().all(|byte| *byte == 0xdd), "written beyond the result");
-        output.truncate(verdict.unwrap_or(0));
-    }
-    (outputs, verdicts)
-}
+use mock::{
+    Mock, Reply, Script,
+    traffic::{entry, open, packet, process},
+};
 
 fn goes_there_and_back(mock: Mock) {
     let (device, lost) = open(mock).unwrap();
@@ -216,6 +161,11 @@ fn a_device_that_breaks_the_rules_is_given_up() {
     // A result longer than its room.
     is_given_up(hostile(|mut reply| {
         reply.bytes[12..16].fill(0x7f);
+        reply
+    }));
+    // A result that is no packet.
+    is_given_up(hostile(|mut reply| {
+        reply.bytes[12..16].fill(0);
         reply
     }));
     // It has forgotten us.

@@ -50,7 +50,8 @@ impl ControlQueue {
         ];
         let added = self.queue.add(&pieces, None);
         device.publish(&mut self.queue);
-        let answered = added.ok_or_else(|| device.lose()).and_then(|_| device.next(&mut self.queue, &mut self.window));
+        let answered =
+            added.ok_or_else(|| device.lose()).and_then(|_| device.next(&mut self.queue, &mut self.window, &mut None));
         // It may hold keys.
         memory.wipe(self.command, message.len());
         answered?;

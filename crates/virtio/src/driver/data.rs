@@ -23,6 +23,8 @@ const MAX_PACKETS: usize = 32;
 const ENOUGH: usize = 12 * 1024;
 /// Pieces of a request at most: on each side, every packet and something before it.
 const MAX_PIECES: usize = 4 * MAX_PACKETS + 2;
+/// Bytes of the shortest IP header.
+const IP_HEADER: usize = 20;
 
 /// A packet on its way.
 pub struct Item<'a, 'b> {
@@ -69,6 +71,8 @@ pub(super) struct DataQueue {
     taken: usize,
     /// By id.
     requests: Box<[Request]>,
+    /// Whether packets may lie where the application has them: each takes a descriptor for itself and one for its result.
+    direct: bool,
     max_packets: usize,
     max_bytes: usize,
 }
@@ -80,14 +84,16 @@ struct Side {
 }
 
 impl Side {
-    fn push(&mut self, offset: usize, len: usize) {
+    fn push(&mut self, memory: &Memory, offset: usize, len: usize) {
         if len == 0 {
             return;
         }
         // A message is far below 4 GiB.
         let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let touches = |last: &Piece| last.offset + last.len as usize == offset;
+        let is_one = |last: &Piece| memory.is_one_piece(last.offset, (last.len + len) as usize);
         match self.pieces.last_mut() {
-            Some(last) if last.offset + last.len as usize == offset => last.len += len,
+            Some(last) if touches(last) && is_one(last) => last.len += len,
             _ => self.pieces.push(Piece { offset, len, writable: self.writable }),
         }
     }
@@ -97,13 +103,18 @@ impl DataQueue {
     pub(super) fn new(mut queue: Queue, slab: Range<usize>, config: &Config) -> Self {
         queue.disarm();
         let limit = |value: u32| usize::try_from(value).unwrap_or(usize::MAX).max(1);
+        // A chain is never longer than the queue (VIRTIO 1.2, section 2.7.5.3.1): two heads, and two pieces of each packet.
+        let in_chain = queue.size().saturating_sub(2) / 2;
+        let direct = in_chain > 0;
+        let most = if direct { in_chain.min(MAX_PACKETS) } else { MAX_PACKETS };
         Self {
             requests: vec![Request::default(); queue.size()].into(),
             queue,
             window: Window::default(),
             taken: slab.start,
             slab,
-            max_packets: limit(config.max_batch.get()).min(MAX_PACKETS),
+            direct,
+            max_packets: limit(config.max_batch.get()).min(most),
             max_bytes: limit(config.max_bytes.get()),
         }
     }
@@ -132,8 +143,10 @@ impl DataQueue {
                     self.settle(device, id, items)?;
                 }
             }
+            // All that is in flight was sent before the first wait, so that the deadline is that of each.
+            let mut waiting = None;
             while self.queue.in_flight() > 0 {
-                let id = device.next(&mut self.queue, &mut self.window)?;
+                let id = device.next(&mut self.queue, &mut self.window, &mut waiting)?;
                 self.settle(device, id, items)?;
             }
             let fresh = std::mem::replace(&mut self.taken, self.slab.start) == self.slab.start;
@@ -176,12 +189,13 @@ impl DataQueue {
 
     /// Puts the next request in line: how many packets it has, 0 when there is no room for one now.
     fn submit(&mut self, memory: &Memory, flags: u16, items: &mut [Item<'_, '_>], first: usize) -> usize {
-        let count = self.count(items, first);
-        let before = self.taken;
         // None: the packet is longer than what the device takes at all.
-        if count == 0 || self.make(memory, flags, items, first, count).is_none() {
+        let mut count = self.count(items, first);
+        let before = self.taken;
+        while count > 0 && self.make(memory, flags, items, first, count).is_none() {
             self.taken = before;
-            return 0;
+            // Fewer have more room only when what is in flight is back.
+            count = if self.queue.in_flight() == 0 && before == self.slab.start { count / 2 } else { 0 };
         }
         count
     }
@@ -197,10 +211,9 @@ impl DataQueue {
         let granule = memory.granule();
         let items = &mut items[first..first + count];
         let bytes = |item: &Item<'_, '_>| item.buffers.input().len();
-        let direct_input = |item: &Item<'_, '_>| memory.offset_of(item.buffers.input().as_ptr(), bytes(item));
-        let copied = items.iter().filter(|item| direct_input(item).is_none()).map(bytes).sum::<usize>();
-        let rooms =
-            items.iter().filter(|item| item.direct_output(memory).is_none()).map(|item| item.room).sum::<usize>();
+        let seen = self.direct.then_some(memory);
+        let copied = items.iter().filter(|item| item.direct_input(seen).is_none()).map(bytes).sum::<usize>();
+        let rooms = items.iter().filter(|item| item.direct_output(seen).is_none()).map(|item| item.room).sum::<usize>();
         let request = self.take(request_prefix(count) + copied, granule)?;
         let answer = self.take(answer_prefix(count) + rooms, granule)?;
 
@@ -210,8 +223,8 @@ impl DataQueue {
         head.try_extend_from_slice(header.as_bytes()).ok()?;
         let (mut readable, mut writable) =
             (Side { pieces: ArrayVec::new(), writable: false }, Side { pieces: ArrayVec::new(), writable: true });
-        readable.push(request, request_prefix(count));
-        writable.push(answer, answer_prefix(count));
+        readable.push(memory, request, request_prefix(count));
+        writable.push(memory, answer, answer_prefix(count));
         let (mut input_at, mut room_at) = (request + request_prefix(count), answer + answer_prefix(count));
         for item in items.iter_mut() {
             let entry = PacketEntry {
@@ -221,22 +234,22 @@ impl DataQueue {
             };
             head.try_extend_from_slice(entry.as_bytes()).ok()?;
             let input = item.buffers.input();
-            match memory.offset_of(input.as_ptr(), input.len()) {
-                Some(offset) => readable.push(offset, input.len()),
+            match item.direct_input(seen) {
+                Some(offset) => readable.push(memory, offset, input.len()),
                 None => {
                     memory.write(input_at, input);
-                    readable.push(input_at, input.len());
+                    readable.push(memory, input_at, input.len());
                     input_at += input.len();
                 }
             }
-            match item.direct_output(memory) {
+            match item.direct_output(seen) {
                 Some(offset) => {
                     item.place = None;
-                    writable.push(offset, item.room);
+                    writable.push(memory, offset, item.room);
                 }
                 None => {
                     item.place = Some(room_at);
-                    writable.push(room_at, item.room);
+                    writable.push(memory, room_at, item.room);
                     room_at += item.room;
                 }
             }
@@ -275,12 +288,14 @@ impl DataQueue {
             }
         }
         let mut results = results;
+        // What goes out begins with an IP header.
+        let least = if self.queue.number().is_multiple_of(2) { 0 } else { IP_HEADER };
         for item in items {
             let Ok((result, rest)) = PacketResult::read_from_prefix(results) else { return Err(device.lose()) };
             results = rest;
             let len = usize::try_from(result.length.get()).unwrap_or(usize::MAX);
             let verdict = verdict(result.status.get(), len);
-            if verdict.is_ok() && len > item.room {
+            if verdict.is_ok() && !(least..=item.room).contains(&len) {
                 return Err(device.lose());
             }
             if let (Ok(len), Some(place)) = (verdict, item.place) {
@@ -301,12 +316,18 @@ impl Item<'_, '_> {
         }
     }
 
+    /// Where the packet is, if the device sees it there.
+    fn direct_input(&self, memory: Option<&Memory>) -> Option<usize> {
+        let input = self.buffers.input();
+        memory?.offset_of(input.as_ptr(), input.len())
+    }
+
     /// Where the result's room is, if the device sees it.
-    fn direct_output(&self, memory: &Memory) -> Option<usize> {
+    fn direct_output(&self, memory: Option<&Memory>) -> Option<usize> {
         let start = match &*self.buffers {
             Buffers::Apart { output, .. } => output.as_ptr(),
             Buffers::InPlace { buffer, .. } => buffer.as_ptr(),
         };
-        memory.offset_of(start, self.room)
+        memory?.offset_of(start, self.room)
     }
 }

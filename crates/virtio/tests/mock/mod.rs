@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each user needs another part")]
 
+pub mod traffic;
+
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex},
@@ -22,6 +24,7 @@ use gipsec_virtio::{
     transport::{QueuePlace, Transport, TransportError},
 };
 use rustix::event::{EventfdFlags, eventfd};
+use vm_memory::MmapRegion;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// What the device does with a request.
@@ -65,7 +68,12 @@ pub struct Mock {
     pub loss: Arc<OwnedFd>,
     features: u64,
     config: Config,
+    /// Bytes that the device sees as one piece: between two of them are as many that are nobody's.
+    page: usize,
 }
+
+/// Where the device sees the memory.
+const BASE: u64 = 0x1_0000_0000;
 
 fn event_fd() -> OwnedFd {
     eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap()
@@ -85,13 +93,22 @@ impl Mock {
             ..Config::default()
         };
         Self {
-            memory: Arc::new(Memory::shared(4 << 20, 0x1_0000_0000).unwrap()),
+            memory: Arc::new(Memory::shared(4 << 20, BASE).unwrap()),
             state: Arc::new(Mutex::new(State { script, ..State::default() })),
             interrupt: event_fd(),
             loss: Arc::new(event_fd()),
             features,
             config,
+            page: 1 << 40,
         }
+    }
+
+    /// A device that sees the memory in pages, as one on the bus does.
+    pub fn paged() -> Self {
+        let (page, count) = (2 << 20, 6);
+        let addresses = (0..count).map(|number| BASE + 2 * number * page as u64).collect();
+        let region = MmapRegion::new(page * usize::try_from(count).unwrap()).unwrap();
+        Self { memory: Arc::new(Memory::pages(region, page, addresses).unwrap()), page, ..Self::new(None) }
     }
 }
 
@@ -119,7 +136,10 @@ impl Mock {
             let len = u32::from_le_bytes(bytes[8..12].try_into().unwrap()) as usize;
             let flags = u16::from_le_bytes(bytes[12..14].try_into().unwrap());
             let next = u16::from_le_bytes(bytes[14..].try_into().unwrap());
-            let offset = usize::try_from(address - 0x1_0000_0000).unwrap();
+            let address = usize::try_from(address - BASE).unwrap();
+            let (page, within) = (address / (2 * self.page), address % (2 * self.page));
+            assert!(within + len <= self.page, "a descriptor beyond its page");
+            let offset = page * self.page + within;
             assert!(offset + len <= self.memory.len(), "a descriptor beyond the memory");
             if flags & 4 != 0 {
                 assert!(flags == 4 && table == place.descriptors && len.is_multiple_of(16) && len > 0);
@@ -130,7 +150,7 @@ impl Mock {
             if flags & 1 == 0 {
                 break;
             }
-            assert!(parts.len() <= size, "a loop");
+            assert!(parts.len() < usize::from(place.size), "a chain longer than the queue, or a loop");
             at = usize::from(next);
         }
         assert!(parts.is_sorted_by_key(|part| part.writable), "what is readable comes first");
