@@ -39,6 +39,12 @@ static void end_daemon(int signal) {
     CHECK(waitpid(daemon_pid, NULL, 0) == daemon_pid);
 }
 
+/* Has it do nothing, from now on. */
+static void stop_daemon(void) {
+    CHECK(kill(daemon_pid, SIGSTOP) == 0);
+    CHECK(waitpid(daemon_pid, NULL, WUNTRACED) == daemon_pid);
+}
+
 static uint32_t available(void) {
     struct g_ipsec_la_available_list_get_inargs in = {0, 0};
     struct g_ipsec_la_available_list_get_outargs out = {0, 0, NULL};
@@ -204,7 +210,7 @@ static void device_is_silent(const char *directory) {
     pid_t other = start_at(other_path);
     wait_until_available(3);
     open_device("ipsec1");
-    CHECK(kill(daemon_pid, SIGSTOP) == 0);
+    stop_daemon();
     CHECK(pthread_create(&opener, NULL, open_silent, NULL) == 0);
     sleep_ms(100);
     unlink(socket_path);
@@ -222,6 +228,67 @@ static void device_is_silent(const char *directory) {
     CHECK_EQ(available(), 1);
 }
 
+/* ---- calls that it does not answer ---- */
+
+static int32_t get(enum g_ipsec_la_sa_get_op operation, uint32_t count) {
+    struct g_ipsec_la_sa rows[2];
+    struct g_ipsec_la_sa_get_inargs in = {OUTBOUND, &outbound, operation, count, 0};
+    struct g_ipsec_la_sa_get_outargs out;
+    memset(&out, 0, sizeof out);
+    out.sa_params = rows;
+    return g_ipsec_la_sa_get(&handle, &in, SYNC, &out, NULL);
+}
+
+static int32_t flush(void) {
+    return g_ipsec_la_sa_flush(&handle, SYNC, NULL);
+}
+
+static int32_t delete_one(void) {
+    return del_sa(&handle, OUTBOUND, outbound);
+}
+
+static int32_t get_exact(void) {
+    return get(G_IPSEC_LA_SA_GET_EXACT, 1);
+}
+
+static int32_t get_two(void) {
+    return get(G_IPSEC_LA_SA_GET_FIRST_N, 2);
+}
+
+/* What it does afterwards concerns nobody: the call is over, and the buffers are the application's. */
+static int32_t encap_without_copies(void) {
+    uint8_t *from, *to;
+    uint32_t length;
+    CHECK_OK(g_ipsec_la_ext_buffer_alloc(&handle, 2048, &from));
+    CHECK_OK(g_ipsec_la_ext_buffer_alloc(&handle, 2048, &to));
+    make_packet_v4(from, INNER);
+    int32_t result = encap(&handle, outbound, from, INNER, to, 2048, &length);
+    memset(to, 0x11, 2048);
+    CHECK(kill(daemon_pid, SIGCONT) == 0);
+    wait_until_available(2);
+    sleep_ms(50);
+    for (int i = 0; i < 2048; i++) CHECK_EQ(to[i], 0x11);
+    CHECK_OK(g_ipsec_la_ext_buffer_free(from));
+    CHECK_OK(g_ipsec_la_ext_buffer_free(to));
+    return result;
+}
+
+static void calls_are_not_answered(void) {
+    int32_t (*const calls[])(void) = {get_exact, get_two, delete_one, flush, encap_without_copies};
+    check_context = "calls that are not answered";
+    start_daemon();
+    for (int i = 0; i < 5; i++) {
+        wait_until_available(2);
+        open_device("ipsec0");
+        stop_daemon();
+        int32_t result = calls[i]();
+        if (result != -ENODEV) FAIL_AT("call %d: %d", i, result);
+        CHECK_OK(g_ipsec_la_close(&handle));
+        CHECK(kill(daemon_pid, SIGCONT) == 0);
+    }
+    end_daemon(SIGKILL);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 3);
     daemon_path = argv[1];
@@ -234,6 +301,7 @@ int main(int argc, char **argv) {
     CHECK_EQ(available(), 1);
 
     device_is_silent(argv[2]);
+    calls_are_not_answered();
     /* It appears without a restart, dies, and is no longer there; its socket still is. */
     for (int round = 0; round < 3; round++) {
         start_daemon();

@@ -202,12 +202,8 @@ pub unsafe extern "C" fn g_ipsec_la_sa_flush(handle: *mut Handle, flags: Control
         let group = registry().group(handle.client()?, handle.group()?)?;
         let manner = Manner::new(flags, resp.copied())?;
         let owner = group.clone();
-        let flush = move || {
-            owner.flush();
-            Ok(())
-        };
         // SAFETY: the same; there is no `out`.
-        unsafe { answer(&group, Lane::Control, &manner, ptr::null_mut::<Nothing>(), flush) }
+        unsafe { answer(&group, Lane::Control, &manner, ptr::null_mut::<Nothing>(), move || owner.flush()) }
     })
 }
 

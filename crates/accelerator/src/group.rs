@@ -1,11 +1,11 @@
 //! A group of an application: the SAs added with one handle, the calls in flight with it, and what they did. An
 //! application that makes no groups has its SAs in a group without a name.
 
+mod activity;
 mod sa;
 
 use std::{
     collections::BTreeSet,
-    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,7 +18,7 @@ use gipsec_engine::{BundleEntry, Change, Direction, Events};
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    Accelerator, Association, Entry, Error, Hooks, Key, Notification, What,
+    Accelerator, Entry, Error, Hooks, Key, Notification, What,
     error::GONE,
     mailbox::{self, Mailbox, Task},
     notification::{self, Delivery},
@@ -27,6 +27,7 @@ use crate::{
     slot::Slot,
     table::Table,
 };
+pub use activity::Activity;
 pub use sa::{Remark, SaEntry, SaReading};
 
 /// Asynchronous calls of a group that may wait at a time.
@@ -35,52 +36,6 @@ const MAX_IN_FLIGHT: usize = 4096;
 const MAX_WEIGHT: usize = 262_144;
 /// What is kept for urgent calls, of both: the eighth part more.
 const RESERVE: usize = 8;
-
-/// What a group has done (R19).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Activity {
-    /// Packets decapsulated, and their payload bytes.
-    pub packets_in: u64,
-    /// Payload bytes decapsulated.
-    pub bytes_in: u64,
-    /// Packets encapsulated, and their payload bytes.
-    pub packets_out: u64,
-    /// Payload bytes encapsulated.
-    pub bytes_out: u64,
-    /// SAs added.
-    pub created: u64,
-    /// SAs deleted.
-    pub deleted: u64,
-    /// SAs changed.
-    pub modified: u64,
-    /// SAs there are.
-    pub active: u64,
-}
-
-impl AddAssign for Activity {
-    fn add_assign(&mut self, other: Self) {
-        self.packets_in += other.packets_in;
-        self.bytes_in += other.bytes_in;
-        self.packets_out += other.packets_out;
-        self.bytes_out += other.bytes_out;
-        self.created += other.created;
-        self.deleted += other.deleted;
-        self.modified += other.modified;
-        self.active += other.active;
-    }
-}
-
-impl Activity {
-    fn add(&mut self, association: &dyn Association) {
-        let done = association.done();
-        let (packets, bytes) = match association.direction() {
-            Direction::Inbound => (&mut self.packets_in, &mut self.bytes_in),
-            Direction::Outbound => (&mut self.packets_out, &mut self.bytes_out),
-        };
-        *packets += done.0;
-        *bytes += done.1;
-    }
-}
 
 /// Calls that were taken and whose callbacks have not returned.
 #[derive(Default)]
@@ -236,7 +191,12 @@ impl Group {
             return Err(Error::BadHandle("SA"));
         }
         self.remove(sa);
-        Ok(())
+        self.is_there()
+    }
+
+    /// An error when the accelerator was lost, even if nobody was told yet.
+    fn is_there(&self) -> Result<(), Error> {
+        if self.accelerator.is_lost() { Err(GONE) } else { Ok(()) }
     }
 
     fn remove(&self, sa: Key) {
@@ -246,11 +206,12 @@ impl Group {
     }
 
     /// Deletes all SAs.
-    pub fn flush(&self) {
+    pub fn flush(&self) -> Result<(), Error> {
         let listing = std::mem::take(&mut *self.listing.lock());
         for sa in listing.inbound.into_iter().chain(listing.outbound) {
             self.remove(sa);
         }
+        self.is_there()
     }
 
     /// Changes an SA.
@@ -271,7 +232,7 @@ impl Group {
     /// Reads one SA.
     pub fn read_sa(&self, direction: Direction, sa: Key) -> Result<SaReading, Error> {
         self.check(direction, sa)?;
-        self.sas.with(sa, Entry::<SaEntry>::read).ok_or(Error::BadHandle("SA"))
+        self.sas.with(sa, Entry::<SaEntry>::read).ok_or(Error::BadHandle("SA"))?
     }
 
     /// Reads up to `count` SAs in the order in which they were added, the first or those after `after`.
@@ -284,7 +245,8 @@ impl Group {
             let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
             listing.of(direction).range((start, std::ops::Bound::Unbounded)).copied().take(count).collect()
         };
-        Ok(keys.into_iter().filter_map(|key| self.sas.with(key, Entry::<SaEntry>::read)).collect())
+        // Those that were deleted meanwhile are left out.
+        keys.into_iter().filter_map(|key| self.sas.with(key, Entry::<SaEntry>::read)).collect()
     }
 
     /// What the group has done.
@@ -400,6 +362,7 @@ impl Group {
     pub(crate) fn close(self: &Arc<Self>) {
         self.flight.lock().closed = true;
         mailbox::wait_for(self, self.slot.service.mailbox());
-        self.flush();
+        // What is lost is closed all the same.
+        let _ = self.flush();
     }
 }

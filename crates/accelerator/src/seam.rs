@@ -43,6 +43,11 @@ pub trait Accelerator: Send + Sync {
     /// Makes an SA, or a bundle (R33). It lives until it is dropped.
     fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, Error>;
 
+    /// Whether it is lost, which its users may not have been told yet.
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     /// Memory that packets travel in without being copied; None: it has none, or none left.
     fn allocate(&self, len: usize) -> Option<SharedBuffer> {
         let _ = len;
@@ -108,7 +113,7 @@ pub trait Association: Send + Sync {
     fn modify(&self, change: &Change) -> Result<(), Error>;
 
     /// What each entry is now, without its keys, and what it has done.
-    fn read(&self) -> Vec<Reading>;
+    fn read(&self) -> Result<Vec<Reading>, Error>;
 
     /// Packets that came all the way, and the payload bytes in them.
     fn done(&self) -> (u64, u64);

@@ -83,8 +83,8 @@ impl Association for Sa {
         Ok(self.modify(change)?)
     }
 
-    fn read(&self) -> Vec<Reading> {
-        self.read()
+    fn read(&self) -> Result<Vec<Reading>, Error> {
+        Ok(self.read())
     }
 
     fn done(&self) -> (u64, u64) {

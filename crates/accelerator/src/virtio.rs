@@ -178,6 +178,10 @@ impl Accelerator for Virtio {
         Ok(Box::new(self.0.add_sa(entries)?))
     }
 
+    fn is_lost(&self) -> bool {
+        self.0.is_lost()
+    }
+
     fn allocate(&self, len: usize) -> Option<SharedBuffer> {
         self.0.allocate(len)
     }
@@ -231,8 +235,8 @@ impl Association for DeviceSa {
         Ok(self.modify(change)?)
     }
 
-    fn read(&self) -> Vec<Reading> {
-        self.read()
+    fn read(&self) -> Result<Vec<Reading>, Error> {
+        Ok(self.read()?)
     }
 
     fn done(&self) -> (u64, u64) {

@@ -9,16 +9,17 @@
 mod control;
 mod data;
 mod layout;
+mod listeners;
 mod sa;
 mod watch;
 
 use std::{
     os::fd::OwnedFd,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{
-            AtomicBool, AtomicUsize,
-            Ordering::{Acquire, Relaxed, Release},
+            AtomicBool, AtomicU8, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
     thread::JoinHandle,
@@ -43,8 +44,8 @@ use data::DataQueue;
 pub use data::Item;
 use layout::Layout;
 pub use layout::SharedBuffer;
+use listeners::Listeners;
 pub use sa::{DeviceSa, Process};
-use watch::Listeners;
 
 /// How a device is used.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +96,12 @@ pub enum DriverError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
 
+impl From<RequestStatus> for DriverError {
+    fn from(status: RequestStatus) -> Self {
+        Self::Refused(status)
+    }
+}
+
 impl From<Gone> for DriverError {
     fn from(_: Gone) -> Self {
         Self::Gone
@@ -119,11 +126,17 @@ pub(crate) struct Inner {
     control: Mutex<ControlQueue>,
     listeners: Listeners,
     layout: Arc<Layout>,
-    lost: AtomicBool,
+    /// [`ATTACHED`] and [`LOST`].
+    state: AtomicU8,
     closing: AtomicBool,
     /// Wakes the watching thread.
     wake: OwnedFd,
 }
+
+/// The device has been attached to, and was not lost before: from then on its loss is told.
+const ATTACHED: u8 = 1;
+/// The device is lost.
+const LOST: u8 = 2;
 
 /// What the driver uses of what a device offers.
 const WANTED: u64 = feature::ALL | feature::VERSION_1 | feature::INDIRECT_DESC | feature::EVENT_IDX;
@@ -162,18 +175,20 @@ impl Device {
             config,
             options,
             turn: AtomicUsize::new(0),
-            lost: AtomicBool::new(false),
+            state: AtomicU8::new(0),
             closing: AtomicBool::new(false),
             wake,
             transport,
         });
-        let attached = Arc::new(OnceLock::new());
-        let watcher = watch::start(inner.clone(), events, attached.clone(), lost)?;
+        let watcher = watch::start(inner.clone(), events, lost)?;
         // From here on the watching thread ends with the device.
         let device = Arc::new(Self { inner, watcher: Some(watcher) });
         device.exchange(&Command::Attach { mode, name: padded(name) })?;
-        let _ = attached.set(());
-        Ok(device)
+        match device.inner.state.compare_exchange(0, ATTACHED, AcqRel, Acquire) {
+            Ok(_) => Ok(device),
+            // Lost since it answered.
+            Err(_) => Err(DriverError::Gone),
+        }
     }
 
     /// The configuration, as it was when the device was opened.
@@ -221,7 +236,7 @@ impl Drop for Device {
         let _ = self.exchange(&Command::Detach);
         self.inner.closing.store(true, Release);
         self.inner.wake();
-        self.inner.transport.stop();
+        self.inner.stop();
         if let Some(watcher) =
             self.watcher.take().filter(|watcher| watcher.thread().id() != std::thread::current().id())
         {
@@ -232,21 +247,29 @@ impl Drop for Device {
 
 impl Inner {
     pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Acquire)
+        self.state.load(Acquire) & LOST != 0
     }
 
     fn wake(&self) {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Gives the device up: everything that waits for it ends.
+    /// Gives the device up: everything that waits for it ends. Whoever calls this waits until the device is stopped, so
+    /// that it touches no packet of a call that has ended.
     #[cold]
     pub(crate) fn lose(&self) -> Gone {
-        if !self.lost.swap(true, Release) {
-            self.transport.stop();
+        let before = self.state.fetch_or(LOST, AcqRel);
+        self.stop();
+        if before & LOST == 0 {
             self.wake();
         }
         Gone
+    }
+
+    /// Takes all memory away from the device.
+    fn stop(&self) {
+        self.transport.stop();
+        self.layout.retire(self.transport.memory());
     }
 
     /// Tells the device of what is in line, if it wants to know.

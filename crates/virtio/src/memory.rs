@@ -3,11 +3,18 @@
 
 use std::{
     io,
+    ops::Range,
     os::fd::AsFd,
-    sync::atomic::Ordering::{Acquire, Relaxed, Release},
+    sync::atomic::{
+        AtomicU8,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::{
+    fs::{MemfdFlags, SealFlags},
+    mm::{MapFlags, ProtFlags, mmap},
+};
 use vm_memory::{AtomicAccess, Bytes, FileOffset, MmapRegion, VolatileMemory, VolatileSlice};
 
 /// How the device addresses the memory.
@@ -95,6 +102,36 @@ impl Memory {
         match self.addresses {
             Addresses::Linear(_) => usize::MAX,
             Addresses::Pages(size, _) => size,
+        }
+    }
+
+    /// Parts from the other process that maps an area, which begins with a page: what it writes there afterwards is not
+    /// seen here, and what is in the ranges `kept` is as it was. Who uses it meanwhile notices nothing.
+    #[expect(unsafe_code, reason = "a mapping takes the place of another one, and is touched")]
+    pub fn part(&self, area: Range<usize>, kept: impl Iterator<Item = Range<usize>>) {
+        let page = rustix::param::page_size();
+        let Some(file) = self.region.file_offset().filter(|from| from.start() == 0) else { return };
+        if area.is_empty() || area.end > self.len() || !area.start.is_multiple_of(page) {
+            return;
+        }
+        let (start, access) = (self.start().wrapping_add(area.start), ProtFlags::READ | ProtFlags::WRITE);
+        // SAFETY: the area lies in the region, which unmaps whatever is there in the end. The same bytes of the same file are
+        // mapped in its place at once, so that every pointer into it stays valid.
+        let parted = unsafe {
+            let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+            mmap(start.cast(), area.len(), access, flags, file.file(), area.start as u64)
+        };
+        if parted.is_err() {
+            return;
+        }
+        for range in kept.filter(|range| area.start <= range.start && range.end <= area.end) {
+            for at in (range.start / page * page..range.end).step_by(page) {
+                // SAFETY: the byte lies in the area, which is mapped for reading and writing, and others may use it, too.
+                let byte = unsafe { AtomicU8::from_ptr(self.start().wrapping_add(at)) };
+                // Written as it is, the page becomes a copy. What another thread writes meanwhile is not lost.
+                let now = byte.load(Relaxed);
+                let _ = byte.compare_exchange(now, now, Relaxed, Relaxed);
+            }
         }
     }
 

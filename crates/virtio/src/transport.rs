@@ -69,6 +69,7 @@ pub trait Transport: Send + Sync {
     /// Whether the device is gone, or wants to be reset.
     fn is_lost(&self) -> bool;
 
-    /// Takes the memory away from the device: afterwards it touches none of it.
+    /// Takes the memory away from the device: afterwards it touches none of it that is not another process's, too. Whoever
+    /// calls this waits until that is so.
     fn stop(&self);
 }

@@ -41,7 +41,7 @@ fn goes_there_and_back(mock: Mock) {
     assert_eq!(process(&inbound, &sealed, 65_575).0, long);
     assert_eq!(process(&outbound, &[packet(100)], 110).1, [Err(PacketError::NoRoom)]);
     assert!(process(&outbound, &[vec![0; 40]], 200).1[0].is_err());
-    assert_eq!(inbound.read()[0].statistics.packets_processed, 318);
+    assert_eq!(inbound.read().unwrap()[0].statistics.packets_processed, 318);
     assert!(!device.is_lost());
     drop((outbound, inbound, device));
     assert_eq!(lost.load(SeqCst), 0);

@@ -3,22 +3,23 @@
 mod mock;
 
 use std::{
-    os::fd::BorrowedFd,
-    sync::Arc,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
 use gipsec_engine::{Buffers, Direction, FlowPadding, OutboundRules, PacketError, Parameters, Rules};
 use gipsec_virtio::{
-    driver::SharedBuffer,
+    driver::{DriverError, SharedBuffer},
     memory::Memory,
     message::Config,
     transport::{QueuePlace, Transport, TransportError},
 };
 use mock::{
-    Mock, Script,
+    Mock, Reply, Script,
     traffic::{entry, open, packet, process},
 };
+use vm_memory::{Bytes, FileOffset, MmapRegion, VolatileMemory};
 
 /// The bytes of a buffer.
 #[expect(unsafe_code)]
@@ -149,4 +150,55 @@ fn a_device_that_trickles_misses_the_deadline() {
     let (_, verdicts) = process(&outbound, &vec![packet(13_000); 16], 14_000);
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
     assert!(verdicts.contains(&Err(PacketError::Gone)) && device.is_lost(), "{verdicts:?}");
+}
+
+#[test]
+fn what_a_lost_device_writes_is_not_seen() {
+    let mock = Mock::new(None);
+    let (memory, loss) = (mock.memory().clone(), mock.loss.clone());
+    // The same memory as another process has it.
+    let (file, len) = (memory.file().unwrap().as_fd().try_clone_to_owned().unwrap(), memory.len());
+    let theirs = MmapRegion::<()>::from_file(FileOffset::new(file.into(), 0), len).unwrap();
+    let write = |at: usize| theirs.as_volatile_slice().write_slice(&[0x66; 64], at).unwrap();
+    let (device, lost) = open(mock).unwrap();
+    let mut buffers: Vec<_> = (0..8).map(|_| device.allocate(10_000).unwrap()).collect();
+    drop(buffers.swap_remove(3));
+    let places: Vec<_> = buffers.iter().map(|buffer| buffer.start().addr() - memory.start().addr()).collect();
+    buffers.iter_mut().for_each(|buffer| bytes(buffer).fill(0x11));
+    write(places[0]);
+    assert_eq!(bytes(&mut buffers[0])[..65], [[0x66; 64].as_slice(), &[0x11]].concat(), "the memory is shared");
+    rustix::io::write(&*loss, &1u64.to_ne_bytes()).unwrap();
+    let start = Instant::now();
+    while lost.load(SeqCst) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(2), "not noticed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(bytes(&mut buffers[0])[..65], [[0x66; 64].as_slice(), &[0x11]].concat(), "what was there stays");
+    for (buffer, place) in buffers.iter_mut().zip(places) {
+        bytes(buffer).fill(0x22);
+        (0..10_000 - 64).step_by(512).for_each(|at| write(place + at));
+        assert!(bytes(buffer).iter().all(|byte| *byte == 0x22));
+    }
+    assert!(device.allocate(64).is_none(), "what is allocated now is memory like any other");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error() {
+    let script: Script = Box::new(|queue, request, mut reply| {
+        if queue == 0 && request.starts_with(&[3, 2]) {
+            // A reading without entries.
+            reply.bytes[24..].fill(0);
+        }
+        reply
+    });
+    let (device, _) = open(Mock::new(Some(script))).unwrap();
+    let outbound = device.add_sa(vec![entry(Direction::Outbound)]).unwrap();
+    assert!(outbound.read().is_err());
+    let silent: Script = Box::new(|queue, request, reply| Reply {
+        step: u16::from(!(queue == 0 && request.starts_with(&[3, 2]))),
+        ..reply
+    });
+    let (device, _) = open(Mock::new(Some(silent))).unwrap();
+    let outbound = device.add_sa(vec![entry(Direction::Outbound)]).unwrap();
+    assert!(matches!(outbound.read(), Err(DriverError::Gone)));
 }

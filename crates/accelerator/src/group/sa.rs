@@ -104,8 +104,8 @@ impl Entry<SaEntry> {
         if self.value.any_order { Lane::AnyOrder } else { Lane::Sa(self.key) }
     }
 
-    pub(super) fn read(&self) -> SaReading {
-        SaReading { key: self.key, remark: self.value.remark, entries: self.value.association.read() }
+    pub(super) fn read(&self) -> Result<SaReading, Error> {
+        Ok(SaReading { key: self.key, remark: self.value.remark, entries: self.value.association.read()? })
     }
 }
 

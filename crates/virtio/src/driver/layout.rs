@@ -40,8 +40,8 @@ pub(super) struct Layout {
     pub events: usize,
     /// Of each data queue.
     pub slabs: Vec<Range<usize>>,
-    /// What applications have allocated.
-    allocated: Mutex<RangeAllocator<usize>>,
+    /// What applications have allocated; None when the device has been stopped.
+    allocated: Mutex<Option<RangeAllocator<usize>>>,
 }
 
 /// Hands out places one after the other.
@@ -94,7 +94,8 @@ impl Layout {
         if end > len {
             return Err(TransportError(format!("{len} bytes of memory are too few: {end} are needed")).into());
         }
-        Ok(Self { places, pairs, command, answer, events, slabs, allocated: Mutex::new(RangeAllocator::new(end..len)) })
+        let allocated = Mutex::new(Some(RangeAllocator::new(end..len)));
+        Ok(Self { places, pairs, command, answer, events, slabs, allocated })
     }
 
     /// Memory for an application; None: there is none left.
@@ -103,6 +104,7 @@ impl Layout {
         let rounded = len.max(1).checked_next_multiple_of(LINE)?;
         let granule = memory.granule();
         let mut allocated = layout.allocated.lock();
+        let allocated = allocated.as_mut()?;
         let mut range = allocated.allocate_range(rounded).ok()?;
         let crosses = |range: &Range<usize>| range.start / granule != (range.end - 1) / granule;
         if crosses(&range) {
@@ -121,6 +123,14 @@ impl Layout {
             }
         }
         Some(SharedBuffer { range, len, memory: memory.clone(), layout: layout.clone() })
+    }
+
+    /// What applications have allocated is from now on this process's alone, and there is no more of it.
+    pub(super) fn retire(&self, memory: &Memory) {
+        let mut allocated = self.allocated.lock();
+        if let Some(allocator) = allocated.take().filter(|allocator| !allocator.is_empty()) {
+            memory.part(allocator.initial_range().clone(), allocator.allocated_ranges());
+        }
     }
 }
 
@@ -153,6 +163,8 @@ impl Drop for SharedBuffer {
     fn drop(&mut self) {
         // What was in it is nobody else's.
         self.memory.wipe(self.range.start, self.range.len());
-        self.layout.allocated.lock().free_range(self.range.clone());
+        if let Some(allocated) = self.layout.allocated.lock().as_mut() {
+            allocated.free_range(self.range.clone());
+        }
     }
 }

@@ -13,7 +13,7 @@ use gipsec_engine::{
 use parking_lot::Mutex;
 use zerocopy::FromBytes;
 
-use super::{Device, DriverError, Item};
+use super::{Device, DriverError, Item, listeners::Asked};
 use crate::message::{
     RequestStatus,
     control::{Command, Done, ReadFrom},
@@ -40,6 +40,8 @@ pub struct DeviceSa {
     device: Arc<Device>,
     number: u64,
     direction: Direction,
+    /// How many entries it has.
+    count: usize,
     /// What a result is longer than its packet at most; None: no limit.
     growth: Option<usize>,
     /// Packets that never reached the device.
@@ -51,18 +53,27 @@ pub struct DeviceSa {
 impl DeviceSa {
     pub(super) fn add(device: Arc<Device>, entries: Vec<BundleEntry>) -> Result<Self, DriverError> {
         let direction = entries.first().map_or(Direction::Outbound, |entry| entry.parameters.direction());
-        let growth = growth(&entries);
+        let (count, growth) = (entries.len(), growth(&entries));
         // Before anything is written for one direction that is meant for the other.
         if entries.iter().any(|entry| entry.parameters.direction() != direction) {
             return Err(SaError::Invalid("the entries of a bundle are of two directions").into());
         }
+        let asked = Asked::of(&entries);
         let command = Command::SaAdd { direction, entries };
-        let answer = device.exchange(&command).map_err(|error| why_not(error, command))?;
-        let (number, _) =
-            <[u8; 8]>::read_from_prefix(&answer).map_err(|_| DriverError::Refused(RequestStatus::Failed))?;
+        let listeners = &device.inner.listeners;
+        listeners.adding();
+        let added = device.exchange(&command).map_err(|error| why_not(error, command)).and_then(|answer| {
+            let number = <[u8; 8]>::read_from_prefix(&answer);
+            number.map(|(number, _)| u64::from_le_bytes(number)).map_err(|_| RequestStatus::Failed.into())
+        });
+        if !listeners.added(added.as_ref().ok().map(|number| (*number, asked))) {
+            // Two SAs of one number.
+            return Err(device.inner.lose().into());
+        }
         Ok(Self {
-            number: u64::from_le_bytes(number),
+            number: added?,
             direction,
+            count,
             growth,
             refused: AtomicU64::new(0),
             done: Mutex::default(),
@@ -77,7 +88,7 @@ impl DeviceSa {
 
     /// Has `listener` told what the SA has to say, from now on and from before.
     pub fn listen(&self, listener: &Arc<dyn Fn(&Events) + Send + Sync>) {
-        self.device.inner.listeners.add(self.number, listener);
+        self.device.inner.listeners.listen(self.number, listener);
     }
 
     /// Bytes that the result of a packet has at most.
@@ -136,8 +147,7 @@ impl DeviceSa {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         match self.device.exchange(&Command::SaInnerLength { sa: self.number, limit }) {
             Ok(answer) => {
-                let (length, _) =
-                    <[u8; 4]>::read_from_prefix(&answer).map_err(|_| DriverError::Refused(RequestStatus::Failed))?;
+                let (length, _) = <[u8; 4]>::read_from_prefix(&answer).map_err(|_| RequestStatus::Failed)?;
                 Ok(usize::try_from(u32::from_le_bytes(length)).ok())
             }
             Err(DriverError::Refused(RequestStatus::NotFound)) => Ok(None),
@@ -150,6 +160,9 @@ impl DeviceSa {
 
     /// Changes the SA.
     pub fn modify(&self, change: &Change) -> Result<(), DriverError> {
+        if matches!(change, Change::Replay { sequence: Some(_), .. }) {
+            self.device.inner.listeners.renumbered(self.number);
+        }
         match self.device.exchange(&Command::SaModify(self.number, *change)) {
             Ok(_) => Ok(()),
             Err(DriverError::Refused(RequestStatus::Invalid)) => {
@@ -159,21 +172,25 @@ impl DeviceSa {
         }
     }
 
-    /// What each entry is and has done; nothing when the device is gone.
-    pub fn read(&self) -> Vec<Reading> {
+    /// What each entry is and has done.
+    pub fn read(&self) -> Result<Vec<Reading>, DriverError> {
         let command = Command::SaRead { from: ReadFrom::Exact(self.number), direction: self.direction, count: 1 };
-        let answer = self.device.exchange(&command).unwrap_or_default();
-        let Some(mut readings) = answer.get(size_of::<reading::ReadingsHeader>()..) else { return Vec::new() };
-        let mut entries = reading::decode(&mut readings).map(|read| read.entries).unwrap_or_default();
+        let answer = self.device.exchange(&command)?;
+        let mut readings = answer.get(size_of::<reading::ReadingsHeader>()..).ok_or(RequestStatus::Failed)?;
+        let mut entries = reading::decode(&mut readings).map_err(|_| RequestStatus::Failed)?.entries;
+        if entries.len() != self.count {
+            return Err(RequestStatus::Failed.into());
+        }
         let first_met = match self.direction {
             Direction::Outbound => entries.first_mut(),
             Direction::Inbound => entries.last_mut(),
         };
         if let Some(Reading { statistics, drops, .. }) = first_met {
-            drops[DropReason::QueueFull as usize] += self.refused.load(Relaxed);
+            let refused = &mut drops[DropReason::QueueFull as usize];
+            *refused = refused.saturating_add(self.refused.load(Relaxed));
             *statistics = Statistics::new(statistics.packets_processed, statistics.bytes_processed, drops);
         }
-        entries
+        Ok(entries)
     }
 
     /// Packets that came all the way, and their payload bytes; what was last known when the device is gone.

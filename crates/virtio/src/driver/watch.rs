@@ -2,21 +2,18 @@
 //! applications are only posted from here.
 
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::Ordering::{Acquire, Relaxed},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
-use gipsec_engine::Events as SaEvents;
-use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
-    DriverError, Inner, LOSS,
+    ATTACHED, DriverError, Inner, LOSS,
     layout::{EVENT_BYTES, Layout},
     timespec,
 };
@@ -25,66 +22,6 @@ use crate::{
     queue::{Piece, Queue},
     threads,
 };
-
-/// Whoever is told what an SA has to say.
-pub(super) type Listener = Arc<dyn Fn(&SaEvents) + Send + Sync>;
-
-/// Who listens to which SA.
-#[derive(Default)]
-pub(super) struct Listeners(Mutex<Told>);
-
-#[derive(Default)]
-struct Told {
-    listeners: HashMap<u64, Listener>,
-    /// What came before its listener: a device may be quicker than whoever adds the SA.
-    early: Vec<(u64, SaEvents)>,
-}
-
-/// Events that are kept for listeners to come.
-const MAX_EARLY: usize = 1024;
-
-impl Listeners {
-    pub(super) fn add(&self, sa: u64, listener: &Listener) {
-        let mut told = self.0.lock();
-        let (now, later) = std::mem::take(&mut told.early).into_iter().partition(|(other, _)| *other == sa);
-        told.early = later;
-        told.listeners.insert(sa, listener.clone());
-        drop(told);
-        let now: Vec<(u64, SaEvents)> = now;
-        now.iter().for_each(|(_, events)| listener(events));
-    }
-
-    pub(super) fn remove(&self, sa: u64) {
-        let removed = self.0.lock().listeners.remove(&sa);
-        // It may hold the last reference to what locks this again.
-        drop(removed);
-    }
-
-    fn tell(&self, event: Event) {
-        let (sa, events) = match event {
-            Event::SequenceOverflow { sa, last } => {
-                (sa, SaEvents { sequence_margin: Some(last), ..SaEvents::default() })
-            }
-            Event::SequencePeriodic { sa, last } => {
-                (sa, SaEvents { sequence_periodic: Some(last), ..SaEvents::default() })
-            }
-            Event::Lifetime { sa, kilobytes } => {
-                (sa, SaEvents { soft_lifetime: Some(kilobytes), ..SaEvents::default() })
-            }
-            // Only what comes again is ever lost.
-            Event::Lost(_) => return,
-        };
-        let mut told = self.0.lock();
-        let listener = told.listeners.get(&sa).cloned();
-        if listener.is_none() && told.early.len() < MAX_EARLY {
-            told.early.push((sa, events));
-        }
-        drop(told);
-        if let Some(listener) = listener {
-            listener(&events);
-        }
-    }
-}
 
 /// The event queue, and its buffers.
 pub(super) struct Events {
@@ -106,9 +43,9 @@ impl Events {
         }
     }
 
-    /// Takes what has come, and tells it.
+    /// Takes what has come, and tells it. A device that is quicker than we are does not keep us from looking elsewhere.
     fn take(&mut self, device: &Inner) {
-        loop {
+        for _ in 0..self.queue.size() {
             let id = match self.queue.pop() {
                 Ok(Some((id, _))) => id,
                 Ok(None) => break,
@@ -129,11 +66,10 @@ impl Events {
     }
 }
 
-/// Starts the thread. `lost` is called when the device is lost after it was `attached`, and before it is closed.
+/// Starts the thread. `lost` is called when the device is lost after it was attached, and before it is closed.
 pub(super) fn start(
     device: Arc<Inner>,
     mut events: Events,
-    attached: Arc<OnceLock<()>>,
     lost: Box<dyn FnOnce() + Send>,
 ) -> Result<JoinHandle<()>, DriverError> {
     for buffer in events.buffers.clone() {
@@ -144,10 +80,10 @@ pub(super) fn start(
         while !device.is_lost() && !device.closing.load(Relaxed) {
             watch(&device, &mut events);
         }
-        let closing = device.closing.load(Acquire);
+        let tells = device.state.load(Acquire) & ATTACHED != 0 && !device.closing.load(Acquire);
         // Nothing of the device is kept while applications are told.
         drop((events, device));
-        if !closing && attached.get().is_some() {
+        if tells {
             lost();
         }
     };
@@ -156,33 +92,35 @@ pub(super) fn start(
 
 /// Sleeps until something happens, and takes it.
 fn watch(device: &Inner, events: &mut Events) {
-    if events.queue.arm() {
-        let number = events.queue.number();
-        let Some(interrupt) = device.transport.interrupt(number) else {
-            device.lose();
-            return;
-        };
-        let shared = device.transport.shares_interrupts();
-        let mut fds = [
-            PollFd::from_borrowed_fd(interrupt, PollFlags::IN),
-            PollFd::from_borrowed_fd(device.transport.loss(), LOSS),
-            PollFd::new(&device.wake, PollFlags::IN),
-        ];
-        // An interrupt that another thread takes may have been for an event.
-        let most = if shared { Duration::from_millis(50) } else { Duration::from_secs(60) };
-        let _ = poll(&mut fds, Some(&timespec(most)));
-        let ready = fds.each_ref().map(|fd| !fd.revents().is_empty());
-        if ready[0] && !shared {
-            device.transport.take_interrupt(number);
-        }
-        if (ready[1] || shared) && device.transport.is_lost() {
-            device.lose();
-            return;
-        }
-        if ready[0] && shared {
-            // Others may be waiting for it, each at most a millisecond.
-            device.transport.take_interrupt(number);
-        }
+    let number = events.queue.number();
+    let Some(interrupt) = device.transport.interrupt(number) else {
+        device.lose();
+        return;
+    };
+    let shared = device.transport.shares_interrupts();
+    // An interrupt that another thread takes may have been for an event.
+    let most = match events.queue.arm() {
+        false => Duration::ZERO,
+        true if shared => Duration::from_millis(50),
+        true => Duration::from_secs(60),
+    };
+    let mut fds = [
+        PollFd::from_borrowed_fd(interrupt, PollFlags::IN),
+        PollFd::from_borrowed_fd(device.transport.loss(), LOSS),
+        PollFd::new(&device.wake, PollFlags::IN),
+    ];
+    let _ = poll(&mut fds, Some(&timespec(most)));
+    let ready = fds.each_ref().map(|fd| !fd.revents().is_empty());
+    if ready[0] && !shared {
+        device.transport.take_interrupt(number);
+    }
+    if (ready[1] || shared) && device.transport.is_lost() {
+        device.lose();
+        return;
+    }
+    if ready[0] && shared {
+        // Others may be waiting for it, each at most a millisecond.
+        device.transport.take_interrupt(number);
     }
     events.take(device);
 }

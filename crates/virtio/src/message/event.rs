@@ -64,6 +64,16 @@ impl Event {
         .flatten()
     }
 
+    /// Whose it is.
+    pub fn sa(&self) -> Option<u64> {
+        match *self {
+            Self::SequenceOverflow { sa, .. } | Self::SequencePeriodic { sa, .. } | Self::Lifetime { sa, .. } => {
+                Some(sa)
+            }
+            Self::Lost(_) => None,
+        }
+    }
+
     /// As it is written.
     pub fn record(self) -> EventRecord {
         let (kind, sa, value) = match self {

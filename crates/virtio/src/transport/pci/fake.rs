@@ -11,10 +11,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use rustix::{
-    event::{EventfdFlags, epoll::EventFlags, eventfd},
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll::EventFlags, eventfd, poll},
     fd::OwnedFd,
     fs::MemfdFlags,
 };
@@ -139,6 +140,7 @@ impl Bus for Fake {
     }
 
     fn revoke(&self) {
+        std::thread::sleep(Duration::from_millis(20));
         self.revoked.store(true, SeqCst);
     }
 }
@@ -200,6 +202,24 @@ fn a_lost_device_is_noticed() {
     device.stop();
     assert_eq!(hold.read(20), [0]);
     assert!(hold.revoked.load(SeqCst));
+}
+
+#[test]
+fn whoever_stops_a_device_waits_until_it_is_stopped() {
+    let (bus, hold) = fake(|_, _| ());
+    let mut device = Pci::open(bus, 1 << 20).unwrap();
+    device.start(feature::VERSION_1, &[PLACE]).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                device.stop();
+                assert!(hold.revoked.load(SeqCst));
+            });
+        }
+    });
+    let mut loss = [PollFd::from_borrowed_fd(device.loss(), PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    assert_eq!(poll(&mut loss, Some(&now)), Ok(1), "those who sleep are woken");
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst, fence},
+        Arc, Once,
+        atomic::{Ordering::SeqCst, fence},
     },
 };
 
@@ -57,7 +57,7 @@ pub struct Pci {
     /// The device has said that its configuration, or its status, has changed.
     changed: OwnedFd,
     started: bool,
-    stopped: AtomicBool,
+    stopped: Once,
     /// Goes last: the kernel waits for who holds a mapping.
     bus: Box<dyn Bus>,
 }
@@ -116,7 +116,7 @@ impl Pci {
             loss,
             changed,
             started: false,
-            stopped: AtomicBool::new(false),
+            stopped: Once::new(),
             bus,
         })
     }
@@ -299,11 +299,13 @@ impl Transport for Pci {
     }
 
     fn stop(&self) {
-        if !self.stopped.swap(true, SeqCst) {
+        self.stopped.call_once(|| {
             reset(&self.common, &*self.bus);
             // Even if it does not end its reset, it reaches no memory any more.
             self.bus.revoke();
-        }
+            // Others sleep until there is an answer, or this.
+            let _ = rustix::io::write(&self.changed, &1u64.to_ne_bytes());
+        });
     }
 }
 
