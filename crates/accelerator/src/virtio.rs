@@ -14,6 +14,7 @@ use gipsec_virtio::{
         RequestStatus,
         config::{OPEN_EXCLUSIVE, OPEN_SHARED},
         control::AttachMode,
+        feature,
     },
     transport::{
         Transport, TransportError,
@@ -135,7 +136,7 @@ fn open(
         Ok(device) => Ok(Arc::new(Virtio(device))),
         Err(DriverError::Refused(RequestStatus::Busy | RequestStatus::Full)) => Err(Error::Busy),
         Err(DriverError::System(what)) => Err(Error::System(what)),
-        Err(_) => Err(Error::NoDevice("the device does not answer, or not as a virtio IPsec device does")),
+        Err(_) => Err(Error::NoDevice("nobody is there, or does not answer as a virtio IPsec device does")),
     }
 }
 
@@ -161,11 +162,34 @@ impl From<DriverError> for Error {
     }
 }
 
+/// What of a device's features works with what was negotiated (R36).
+fn usable(features: u16, negotiated: u64) -> Features {
+    let needed = [
+        (Features::SCATTER_GATHER, feature::SG),
+        (Features::AH, feature::AH),
+        (Features::WESP, feature::WESP),
+        (Features::IPCOMP, feature::IPCOMP),
+        (Features::MULTI_SEC, feature::SA_BUNDLES),
+        (Features::UDP_ENCAP, feature::UDP_ENCAPSULATION),
+        (Features::ESN, feature::ESN),
+        (Features::TFC, feature::TFC),
+        (Features::ECN, feature::ECN),
+        (Features::DF, feature::DF),
+        (Features::ANTI_REPLAY, feature::ANTI_REPLAY),
+        (Features::IPV6, feature::IPV6),
+        (Features::SOFT_LIFETIME_NOTIFY, feature::NOTIFY_LIFETIME),
+        (Features::SEQUENCE_OVERFLOW_NOTIFY, feature::NOTIFY_SEQNUM_OVERFLOW),
+        (Features::SEQUENCE_PERIODIC_NOTIFY, feature::NOTIFY_SEQNUM_PERIODIC),
+    ];
+    let lacking: Features = needed.into_iter().filter(|(_, bit)| negotiated & bit == 0).map(|(name, _)| name).collect();
+    Features::from_bits_truncate(features) - lacking
+}
+
 impl Accelerator for Virtio {
     fn capabilities(&self) -> Capabilities {
         let config = self.0.config();
         Capabilities {
-            features: Features::from_bits_truncate(config.features.get()),
+            features: usable(config.features.get(), self.0.features()),
             // Classes are this side's own.
             dscp_queues: u8::try_from(CLASSES).unwrap_or(u8::MAX),
             integrity: IntegrityAlgorithms::from_bits_truncate(config.integrity.get()),
@@ -245,5 +269,18 @@ impl Association for DeviceSa {
 
     fn refuse(&self, error: PacketError) {
         self.refuse(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feature_is_shown_when_it_was_negotiated() {
+        assert_eq!(usable(u16::MAX, feature::ALL), Features::all());
+        assert_eq!(usable(u16::MAX, 0), Features::ESP);
+        assert_eq!(usable(0, feature::ALL), Features::empty());
+        assert_eq!(usable(u16::MAX, feature::ESN | feature::IPCOMP), Features::ESP | Features::ESN | Features::IPCOMP);
     }
 }

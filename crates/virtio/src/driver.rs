@@ -118,6 +118,8 @@ pub struct Device {
 pub(crate) struct Inner {
     transport: Box<dyn Transport>,
     config: Config,
+    /// What was negotiated.
+    features: u64,
     options: Options,
     /// Inbound and outbound queue of each pair.
     lanes: Vec<[Mutex<DataQueue>; 2]>,
@@ -173,6 +175,7 @@ impl Device {
             listeners: Listeners::default(),
             layout,
             config,
+            features,
             options,
             turn: AtomicUsize::new(0),
             state: AtomicU8::new(0),
@@ -194,6 +197,11 @@ impl Device {
     /// The configuration, as it was when the device was opened.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// The features that were negotiated.
+    pub fn features(&self) -> u64 {
+        self.inner.features
     }
 
     /// Whether the device is lost.

@@ -83,9 +83,10 @@ impl Vectors {
         Self { messages: false, queues: vec![0; queues], config: None }
     }
 
-    /// `count` messages among the queues and the configuration.
+    /// `count` messages among the queues and the configuration. The queues share one when there is none left for the
+    /// configuration otherwise: only it tells of an idle device that needs a reset.
     fn messages(queues: usize, count: usize) -> Self {
-        let each = count >= queues;
+        let each = count > queues;
         let vector = |queue: usize| if each { u16::try_from(queue).unwrap_or(0) } else { 0 };
         let last = if each { queues } else { 1 };
         Self {
@@ -128,7 +129,8 @@ mod tests {
         };
         assert_eq!(handed(1), (vec![0; 4], None, 1, true));
         assert_eq!(handed(2), (vec![0; 4], Some(1), 2, true));
-        assert_eq!(handed(4), (vec![0, 1, 2, 3], None, 4, false));
+        assert_eq!(handed(4), (vec![0; 4], Some(1), 2, true));
+        assert_eq!(handed(5), (vec![0, 1, 2, 3], Some(4), 5, false));
         assert_eq!(handed(9), (vec![0, 1, 2, 3], Some(4), 5, false));
         assert_eq!(Vectors::messages(1, 1), Vectors { messages: true, queues: vec![0], config: None });
     }

@@ -4,7 +4,7 @@
 use std::{
     ffi::{CStr, c_void},
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, opcode};
@@ -47,14 +47,22 @@ unsafe fn call(fd: BorrowedFd<'_>, number: u32, argument: *mut c_void) -> io::Re
 }
 
 /// A call that takes a number, not a pointer.
-fn call_number(fd: BorrowedFd<'_>, number: u32, argument: u32) -> io::Result<i32> {
-    // SAFETY: who calls names a call that takes numbers only, so that nothing is dereferenced.
+///
+/// # Safety
+///
+/// The call is one that dereferences nothing.
+unsafe fn call_number(fd: BorrowedFd<'_>, number: u32, argument: u32) -> io::Result<i32> {
+    // SAFETY: the same contract.
     unsafe { call(fd, number, std::ptr::without_provenance_mut(argument as usize)) }
 }
 
-/// A call that takes a structure, whose own size is in its first field, and may change it.
-fn call_with<T>(fd: BorrowedFd<'_>, number: u32, argument: &mut T) -> io::Result<i32> {
-    // SAFETY: the structure is VFIO's for this call, and says its length, beyond which the kernel writes nothing.
+/// A call that takes a structure, and may change it.
+///
+/// # Safety
+///
+/// The structure is VFIO's for this call; what says how long it is says no more than that.
+unsafe fn call_with<T>(fd: BorrowedFd<'_>, number: u32, argument: &mut T) -> io::Result<i32> {
+    // SAFETY: the reference is valid for as many bytes as the structure has.
     unsafe { call(fd, number, std::ptr::from_mut(argument).cast()) }
 }
 
@@ -66,29 +74,34 @@ const fn size<T>() -> u32 {
 
 /// The version of VFIO.
 pub(super) fn api_version(container: BorrowedFd<'_>) -> io::Result<i32> {
-    call_number(container, 0, 0)
+    // SAFETY: VFIO_GET_API_VERSION takes nothing.
+    unsafe { call_number(container, 0, 0) }
 }
 
 /// Whether the container knows the usual kind of IOMMU.
 pub(super) fn has_iommu(container: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(call_number(container, 1, VFIO_TYPE1v2_IOMMU)? == 1)
+    // SAFETY: VFIO_CHECK_EXTENSION takes a number.
+    Ok(unsafe { call_number(container, 1, VFIO_TYPE1v2_IOMMU) }? == 1)
 }
 
 /// Gives the container that kind of IOMMU.
 pub(super) fn set_iommu(container: BorrowedFd<'_>) -> io::Result<()> {
-    call_number(container, 2, VFIO_TYPE1v2_IOMMU).map(|_| ())
+    // SAFETY: VFIO_SET_IOMMU takes a number.
+    unsafe { call_number(container, 2, VFIO_TYPE1v2_IOMMU) }.map(|_| ())
 }
 
 /// The flags of a group.
 pub(super) fn group_flags(group: BorrowedFd<'_>) -> io::Result<u32> {
     let mut status = vfio_group_status { argsz: size::<vfio_group_status>(), flags: 0 };
-    call_with(group, 3, &mut status)?;
+    // SAFETY: VFIO_GROUP_GET_STATUS takes this structure, which says its size.
+    unsafe { call_with(group, 3, &mut status) }?;
     Ok(status.flags)
 }
 
 /// Puts a group into a container.
 pub(super) fn set_container(group: BorrowedFd<'_>, container: BorrowedFd<'_>) -> io::Result<()> {
-    call_with(group, 4, &mut container.as_raw_fd()).map(|_| ())
+    // SAFETY: VFIO_GROUP_SET_CONTAINER takes a pointer to a descriptor, an `int`, and reads it.
+    unsafe { call_with(group, 4, &mut container.as_raw_fd()) }.map(|_| ())
 }
 
 /// A device of a group, by its address on the bus.
@@ -104,14 +117,16 @@ pub(super) fn device(group: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> 
 /// What a region of a device is.
 pub(super) fn region(device: BorrowedFd<'_>, index: u32) -> io::Result<vfio_region_info> {
     let mut info = vfio_region_info { argsz: size::<vfio_region_info>(), index, ..Default::default() };
-    call_with(device, 8, &mut info)?;
+    // SAFETY: VFIO_DEVICE_GET_REGION_INFO takes this structure, which says its size.
+    unsafe { call_with(device, 8, &mut info) }?;
     Ok(info)
 }
 
 /// How many interrupts of a kind a device has.
 pub(super) fn interrupts(device: BorrowedFd<'_>, index: u32) -> io::Result<usize> {
     let mut info = vfio_irq_info { argsz: size::<vfio_irq_info>(), index, ..Default::default() };
-    call_with(device, 9, &mut info)?;
+    // SAFETY: VFIO_DEVICE_GET_IRQ_INFO takes this structure, which says its size.
+    unsafe { call_with(device, 9, &mut info) }?;
     Ok(info.count as usize)
 }
 
@@ -160,12 +175,14 @@ pub(super) fn map(
         iova: address,
         size: length as u64,
     };
-    call_with(container.as_fd(), 13, &mut map).map(|_| ())
+    // SAFETY: VFIO_IOMMU_MAP_DMA takes this structure, which says its size; the memory is a part of the mapping.
+    unsafe { call_with(container, 13, &mut map) }.map(|_| ())
 }
 
 /// Takes memory away again.
 pub(super) fn unmap(container: BorrowedFd<'_>, address: u64, length: u64) -> io::Result<()> {
     let argsz = size::<vfio_iommu_type1_dma_unmap>();
     let mut unmap = vfio_iommu_type1_dma_unmap { argsz, iova: address, size: length, ..Default::default() };
-    call_with(container, 14, &mut unmap).map(|_| ())
+    // SAFETY: VFIO_IOMMU_UNMAP_DMA takes this structure, which says its size.
+    unsafe { call_with(container, 14, &mut unmap) }.map(|_| ())
 }
