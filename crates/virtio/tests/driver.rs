@@ -231,3 +231,23 @@ fn an_sa_that_cannot_be_is_refused_with_the_engines_words() {
     assert!(matches!(error, DriverError::Sa(_)), "{error}");
     assert!(device.add_sa(vec![entry(Direction::Outbound), entry(Direction::Inbound)]).is_err());
 }
+
+#[test]
+fn signals_are_the_applications() {
+    let (_device, _) = open(Mock::new(None)).unwrap();
+    let mut seen = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let read = |name: &str| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        if read("comm").trim() != "gipsec-device" {
+            continue;
+        }
+        let status = read("status");
+        // It may have ended since: other tests have such threads, too.
+        let Some(blocked) = status.lines().find_map(|line| line.strip_prefix("SigBlk:")) else { continue };
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        let (hangup, user, terminate) = (1 << 0, 1 << 9, 1 << 14);
+        assert_eq!(blocked & (hangup | user | terminate), hangup | user | terminate);
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
