@@ -206,7 +206,7 @@ impl Registry {
                 })?;
                 Some(entry.key)
             };
-            match slot.occupy(mode, identity, self.on_lost(slot), make) {
+            match slot.occupy(mode, identity, || self.on_lost(slot), make) {
                 Ok(key) => return Ok(key),
                 Err(why) => error = why,
             }

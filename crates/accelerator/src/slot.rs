@@ -1,11 +1,15 @@
 //! One accelerator with those who have it open.
 
-use std::sync::{
-    Arc,
-    atomic::{
-        AtomicBool,
-        Ordering::{AcqRel, Acquire},
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{
+            AtomicBool,
+            Ordering::{AcqRel, Acquire},
+        },
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -27,7 +31,12 @@ struct Occupancy {
     exclusive: bool,
     /// There as long as somebody has it open.
     accelerator: Option<Arc<dyn Accelerator>>,
+    /// There as long as the accelerator is ours, which may be a little longer than somebody has it open.
+    ours: Weak<()>,
 }
+
+/// How long an accelerator that was left may stay ours: somebody still ends a call.
+const LEAVING: Duration = Duration::from_millis(200);
 
 /// An accelerator that has been found.
 pub(crate) struct Slot {
@@ -94,7 +103,7 @@ impl Slot {
         self: &Arc<Self>,
         mode: OpenMode,
         application: &str,
-        on_lost: OnLost,
+        on_lost: impl Fn() -> OnLost,
         make: impl FnOnce(Arc<dyn Accelerator>) -> Option<Key>,
     ) -> Result<Key, Error> {
         // Dropped after the guard: leaving a device waits for its thread, which may be about to remove it here.
@@ -108,13 +117,44 @@ impl Slot {
         }
         accelerator = match &occupancy.accelerator {
             Some(accelerator) => accelerator.clone(),
-            None => self.provider.open(mode, application, on_lost)?,
+            None => self.take(&mut occupancy, mode, application, on_lost)?,
         };
         let key = make(Arc::clone(&accelerator)).ok_or(Error::Full("handles"))?;
         occupancy.exclusive = mode == OpenMode::Exclusive;
         occupancy.clients.push(key);
         occupancy.accelerator = Some(accelerator);
         Ok(key)
+    }
+
+    /// Takes the accelerator. It is busy as long as it has not heard that we have left it.
+    fn take(
+        &self,
+        occupancy: &mut Occupancy,
+        mode: OpenMode,
+        application: &str,
+        on_lost: impl Fn() -> OnLost,
+    ) -> Result<Arc<dyn Accelerator>, Error> {
+        let begun = Instant::now();
+        loop {
+            // Whoever is told of a loss is dropped when the accelerator has been left.
+            let (ours, tell) = (Arc::new(()), on_lost());
+            let mark = Arc::downgrade(&ours);
+            let on_lost = Box::new(move || {
+                tell();
+                drop(ours);
+            });
+            match self.provider.open(mode, application, on_lost) {
+                Err(Error::Busy) if occupancy.ours.strong_count() > 0 && begun.elapsed() < LEAVING => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                opened => {
+                    if opened.is_ok() {
+                        occupancy.ours = mark;
+                    }
+                    return opened;
+                }
+            }
+        }
     }
 
     /// Ends an occupation.

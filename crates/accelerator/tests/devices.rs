@@ -3,7 +3,11 @@
 mod support;
 
 use std::{
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -70,4 +74,63 @@ fn an_open_that_finds_no_handle_waits_for_nobody_who_waits_for_it() {
     std::thread::spawn(move || sender.send(open(&registry, OpenMode::Shared, Some("device"))));
     let answer = receiver.recv_timeout(Duration::from_secs(10)).expect("the open returns");
     assert!(matches!(answer, Err(Error::Full(_))), "{answer:?}");
+}
+
+/// An accelerator that one has at a time.
+struct Single(Arc<AtomicBool>);
+
+/// Says that it has been left.
+struct Taken(Arc<dyn Accelerator>, Arc<AtomicBool>, Mutex<Option<OnLost>>);
+
+impl Provider for Single {
+    fn is_available(&self) -> bool {
+        true
+    }
+
+    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
+        if self.0.swap(true, SeqCst) {
+            return Err(Error::Busy);
+        }
+        let soft = Soft.open(mode, application, Box::new(|| {}))?;
+        Ok(Arc::new(Taken(soft, self.0.clone(), Mutex::new(Some(on_lost)))))
+    }
+}
+
+impl Accelerator for Taken {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn add_sa(&self, entries: Vec<BundleEntry>) -> Result<Box<dyn Association>, Error> {
+        self.0.add_sa(entries)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.1.store(false, SeqCst);
+        *self.2.lock().unwrap() = None;
+    }
+}
+
+#[test]
+fn who_opens_what_is_just_being_left_has_it() {
+    let taken = Arc::new(AtomicBool::new(false));
+    let registry = Registry::new(0, (1, 2), Vec::new());
+    registry.add("single", Box::new(Single(taken.clone()))).unwrap();
+    let first = open(&registry, OpenMode::Exclusive, None).unwrap();
+    assert_eq!(open(&registry, OpenMode::Exclusive, None), Err(Error::Busy));
+    // A call that is about to end.
+    let group = registry.group(first, None).unwrap();
+    registry.close(first).unwrap();
+    let call = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(30));
+        drop(group);
+    });
+    let second = open(&registry, OpenMode::Exclusive, None).unwrap();
+    call.join().unwrap();
+    registry.close(second).unwrap();
+    // Somebody else's.
+    taken.store(true, SeqCst);
+    assert_eq!(open(&registry, OpenMode::Exclusive, None), Err(Error::Busy));
 }
