@@ -183,6 +183,33 @@ fn what_a_lost_device_writes_is_not_seen() {
 }
 
 #[test]
+fn who_uses_shared_memory_while_the_device_is_lost_loses_nothing() {
+    const LEN: usize = 1 << 20;
+    for _ in 0..10 {
+        let mock = Mock::new(None);
+        let loss = mock.loss.clone();
+        let (device, lost) = open(mock).unwrap();
+        let mut buffer = device.allocate(LEN).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let bytes = bytes(&mut buffer);
+                for round in 0u8.. {
+                    bytes.fill(round);
+                    let done = lost.load(SeqCst) > 0;
+                    assert!(bytes.iter().all(|byte| *byte == round));
+                    if done || round == u8::MAX {
+                        break;
+                    }
+                }
+            });
+            std::thread::sleep(Duration::from_millis(2));
+            rustix::io::write(&*loss, &1u64.to_ne_bytes()).unwrap();
+            writer.join().unwrap();
+        });
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error() {
     let script: Script = Box::new(|queue, request, mut reply| {
         if queue == 0 && request.starts_with(&[3, 2]) {
