@@ -2,21 +2,20 @@
 
 use std::{
     io,
-    os::fd::AsRawFd,
+    os::unix::net::{UnixListener, UnixStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use vhost::vhost_user::Listener;
-use vmm_sys_util::{
-    epoll::{ControlOperation, Epoll, EpollEvent, EventSet},
-    eventfd::{EFD_NONBLOCK, EventFd},
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
 };
 
 use crate::{
@@ -24,6 +23,7 @@ use crate::{
     client::Snapshot,
     connection::Connection,
     place::Place,
+    ring::Event,
     say::Gate,
     settings,
     socket::{self, SocketFile},
@@ -34,10 +34,8 @@ const SPARE: usize = 8;
 /// After this, a connection that has not said a word is closed, and one that is not attached makes place when another one
 /// needs it.
 const HANDSHAKE: Duration = Duration::from_secs(2);
-/// Somebody connects.
-const LISTENER: u64 = 0;
-/// A connection has ended, or the accelerator ends.
-const WAKE: u64 = 1;
+/// How long nobody is let in when there are no file descriptors left.
+const PAUSE: Duration = Duration::from_millis(250);
 
 struct Shared {
     settings: ArcSwap<settings::Accelerator>,
@@ -45,7 +43,8 @@ struct Shared {
     instance: u64,
     connections: Mutex<Vec<(u64, Connection)>>,
     ending: AtomicBool,
-    wake: EventFd,
+    /// A connection has ended, or the accelerator ends.
+    wake: Event,
     /// Connections that were turned away.
     refused: AtomicU64,
     gate: Gate,
@@ -62,20 +61,19 @@ impl Accelerator {
     /// Listens. Errors: a socket that cannot be made.
     pub fn start(settings: settings::Accelerator) -> io::Result<Self> {
         let (listener, file) = socket::listen(&settings.socket, settings.permissions, settings.group)?;
+        listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             place: Arc::new(Place::new(settings.shared)),
             settings: ArcSwap::from_pointee(settings),
             instance: getrandom::u64().map_err(io::Error::other)?,
             connections: Mutex::default(),
             ending: AtomicBool::new(false),
-            wake: EventFd::new(EFD_NONBLOCK)?,
+            wake: Event::new()?,
             refused: AtomicU64::new(0),
             gate: Gate::default(),
         });
         let its = shared.clone();
-        let thread = thread::Builder::new()
-            .name("accept".into())
-            .spawn(move || accept_all(&its, &mut Listener::from(listener)))?;
+        let thread = thread::Builder::new().name("accept".into()).spawn(move || accept_all(&its, &listener))?;
         Ok(Self { shared, thread: Some(thread), file: Some(file) })
     }
 
@@ -108,7 +106,7 @@ impl Accelerator {
     pub fn stop(&mut self) {
         self.file = None;
         self.shared.ending.store(true, Ordering::Release);
-        self.shared.wake();
+        self.shared.wake.write();
         if let Some(thread) = self.thread.take() {
             // A panic there is told by the hook.
             drop(thread.join());
@@ -116,17 +114,23 @@ impl Accelerator {
         self.shared.connections.lock().iter().for_each(|(_, connection)| connection.stop());
     }
 
-    /// After [`Accelerator::stop`]: waits until everything is cleaned up.
-    pub fn finish(self) {
+    /// After [`Accelerator::stop`]: waits until everything is cleaned up, and for requests not longer than until
+    /// `deadline`.
+    pub fn finish(self, deadline: Instant) {
         let connections = std::mem::take(&mut *self.shared.connections.lock());
-        connections.into_iter().for_each(|(_, connection)| connection.finish());
+        connections.iter().for_each(|(_, connection)| connection.drain(deadline));
+        let late =
+            connections.into_iter().filter_map(|(_, connection)| (!connection.finish(deadline)).then_some(())).count();
+        if late > 0 {
+            tracing::error!("{}: {late} connections do not end.", self.settings().name);
+        }
     }
 }
 
 impl Shared {
-    fn wake(&self) {
-        // When it is full, it wakes all the same.
-        drop(self.wake.write(1));
+    fn turn_away(&self, why: std::fmt::Arguments<'_>) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.say(why);
     }
 
     fn say(&self, line: std::fmt::Arguments<'_>) {
@@ -136,31 +140,39 @@ impl Shared {
     }
 }
 
-fn accept_all(shared: &Arc<Shared>, listener: &mut Listener) {
-    if let Err(error) = try_accept_all(shared, listener) {
-        tracing::error!("{}: no more connections are taken: {error}.", shared.settings.load().name);
-    }
-}
-
-fn try_accept_all(shared: &Arc<Shared>, listener: &mut Listener) -> io::Result<()> {
+fn accept_all(shared: &Arc<Shared>, listener: &UnixListener) {
     let mut number = 0;
-    let epoll = Epoll::new()?;
-    for (fd, event) in [(listener.as_raw_fd(), LISTENER), (shared.wake.as_raw_fd(), WAKE)] {
-        epoll.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, event))?;
-    }
+    let mut paused: Option<Instant> = None;
     while !shared.ending.load(Ordering::Acquire) {
-        let soon = if sweep(shared) { 250 } else { -1 };
-        let mut events = [EpollEvent::default(); 2];
-        // A signal: look again.
-        let ready = epoll.wait(soon, &mut events).unwrap_or(0);
-        // Whatever it says.
-        drop(shared.wake.read());
-        if events[..ready].iter().any(|event| event.data() == LISTENER) && !shared.ending.load(Ordering::Acquire) {
-            number += 1;
-            take(shared, listener, number);
+        let silent = sweep(shared);
+        paused = paused.filter(|until| Instant::now() < *until);
+        // Without interest in it, the listener's state wakes nobody.
+        let interest = if paused.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        let mut polled = [PollFd::new(&shared.wake, PollFlags::IN), PollFd::new(listener, interest)];
+        let soon = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+        if poll(&mut polled, (silent || paused.is_some()).then_some(&soon)).is_err() {
+            // A signal, or no memory: look again, but not at once.
+            thread::sleep(Duration::from_millis(1));
+        }
+        let waiting = polled[1].revents().contains(PollFlags::IN);
+        shared.wake.read();
+        if !waiting || shared.ending.load(Ordering::Acquire) {
+            continue;
+        }
+        match listener.accept() {
+            Ok((stream, _)) => {
+                number += 1;
+                take(shared, stream, number);
+            }
+            // It has gone again.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::CONNABORTED) => {}
+            Err(error) => {
+                shared.say(format_args!("nobody can connect for a while: {error}"));
+                paused = Some(Instant::now() + PAUSE);
+            }
         }
     }
-    Ok(())
 }
 
 /// Forgets connections that are over, and closes those that never said a word; whether there are young silent ones.
@@ -178,11 +190,11 @@ fn sweep(shared: &Shared) -> bool {
     silent
 }
 
-/// Takes the connection that waits, or turns it away.
-fn take(shared: &Arc<Shared>, listener: &mut Listener, number: u64) {
+/// Serves a connection, or turns it away.
+fn take(shared: &Arc<Shared>, stream: UnixStream, number: u64) {
     let settings = shared.settings.load_full();
     if !make_place(shared, settings.clients + SPARE) {
-        turn_away(shared, listener, &format_args!("a connection was turned away: there are too many"));
+        shared.turn_away(format_args!("a connection was turned away: there are too many"));
         return;
     }
     let offer = Offer {
@@ -195,12 +207,12 @@ fn take(shared: &Arc<Shared>, listener: &mut Listener, number: u64) {
     let its = Arc::downgrade(shared);
     let gone = move || {
         if let Some(shared) = its.upgrade() {
-            shared.wake();
+            shared.wake.write();
         }
     };
-    match Connection::accept(listener, offer, settings.limits, shared.place.clone(), gone) {
+    match Connection::start(stream, offer, settings.limits, shared.place.clone(), gone) {
         Ok(connection) => shared.connections.lock().push((number, connection)),
-        Err(error) => turn_away(shared, listener, &format_args!("a connection cannot be served: {error}")),
+        Err(error) => shared.turn_away(format_args!("a connection cannot be served: {error}")),
     }
 }
 
@@ -222,16 +234,5 @@ fn make_place(shared: &Shared, most: usize) -> bool {
             true
         }
         _ => false,
-    }
-}
-
-fn turn_away(shared: &Shared, listener: &Listener, why: &std::fmt::Arguments<'_>) {
-    shared.refused.fetch_add(1, Ordering::Relaxed);
-    shared.say(*why);
-    // It may be gone already, or have been taken; then there is nothing to close.
-    if listener.set_nonblocking(true).is_ok() {
-        drop(listener.accept());
-        // Otherwise the next one that waits is taken without waiting.
-        drop(listener.set_nonblocking(false));
     }
 }

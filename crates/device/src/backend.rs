@@ -1,43 +1,45 @@
-//! One connection as `vhost-user-backend` sees it: what the device offers, and what its worker threads do when they are
-//! woken. The thread that handles the connection's messages calls everything but `handle_event`.
+//! One connection: what the device offers, its rings, and what its worker threads do.
 
 use std::{
     io,
+    net::Shutdown,
+    os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use gipsec_virtio::message::{CONTROL_QUEUE, EVENT_QUEUE, feature};
+use arrayvec::ArrayVec;
+use gipsec_virtio::message::{CONTROL_QUEUE, EVENT_QUEUE};
 use parking_lot::{Mutex, MutexGuard};
-use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{ShutdownHandle, VhostUserBackend, VringT};
-use virtio_queue::QueueT;
-use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
-use vmm_sys_util::{
-    epoll::EventSet,
-    eventfd::{EFD_NONBLOCK, EventFd},
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
 };
+use virtio_queue::QueueT;
+use vm_memory::GuestMemoryMmap;
 use zerocopy::IntoBytes;
 
 use crate::{
     client::Client,
     config,
-    memory::{self, MemoryRule},
+    memory::MemoryRule,
     place::Place,
-    ring::{Memory, Ring},
+    ring::{Event, Ring, State},
     say::Gate,
     worker::{self, Broken, Worker},
 };
 
 /// Entries of a ring at most.
 pub const QUEUE_SIZE: usize = 1024;
-/// Pairs of data queues at most: `vhost-user-backend` has a bit for each of 64 queues.
+/// Pairs of data queues at most.
 pub const MAX_PAIRS: usize = 31;
+/// How long a worker may take to complete what it has taken.
+pub const DRAIN: Duration = Duration::from_secs(5);
 
 /// What is the same for all connections of an accelerator that begin now.
 #[derive(Clone)]
@@ -54,6 +56,15 @@ pub struct Offer {
     pub instance: u64,
 }
 
+/// A worker, and what wakes it.
+struct Seat {
+    worker: Mutex<Worker>,
+    wake: Event,
+}
+
+/// Where controlq was stopped: its index, and its addresses.
+type Stop = (u16, [u64; 3]);
+
 /// A connection.
 pub struct Backend {
     offer: Offer,
@@ -61,42 +72,46 @@ pub struct Backend {
     place: Arc<Place>,
     /// What the workers use: never memory that was refused.
     memory: ArcSwap<GuestMemoryMmap>,
-    workers: Vec<Mutex<Worker>>,
+    rings: Vec<Ring>,
+    seats: Vec<Seat>,
     running: AtomicUsize,
     /// Requests that were taken are completed, and no more are taken.
     ending: AtomicBool,
-    /// Wakes all workers to end.
-    end: EventFd,
-    /// Wakes the control worker: there are events for the driver.
-    events: EventFd,
-    connection: OnceLock<ShutdownHandle>,
+    stream: UnixStream,
     /// The client has said something.
     spoke: AtomicBool,
-    /// controlq was stopped: when it starts from the beginning, the driver is a new one.
-    stopped: AtomicBool,
+    stopped: Mutex<Option<Stop>>,
     gate: Gate,
 }
 
 impl Backend {
     /// A connection for a client. Errors: no more file descriptors.
-    pub fn new(offer: Offer, client: Arc<Client>, place: Arc<Place>) -> io::Result<Self> {
-        let mut workers = vec![Mutex::new(Worker::control())];
-        workers.extend((0..offer.pairs).map(|_| Mutex::new(Worker::data())));
+    pub fn new(offer: Offer, client: Arc<Client>, place: Arc<Place>, stream: UnixStream) -> io::Result<Self> {
+        let workers = std::iter::once(Worker::control()).chain(std::iter::repeat_with(Worker::data));
+        let seats = workers
+            .take(1 + offer.pairs)
+            .map(|worker| Ok(Seat { worker: Mutex::new(worker), wake: Event::new()? }))
+            .collect::<io::Result<Vec<_>>>()?;
+        let rings = (0..2 * seats.len()).map(|_| Ring::new(QUEUE_SIZE).map_err(io::Error::other));
         Ok(Self {
-            running: AtomicUsize::new(workers.len()),
-            workers,
+            rings: rings.collect::<io::Result<_>>()?,
+            running: AtomicUsize::new(seats.len()),
+            seats,
             client,
             place,
             offer,
             memory: ArcSwap::from_pointee(GuestMemoryMmap::new()),
             ending: AtomicBool::new(false),
-            end: EventFd::new(EFD_NONBLOCK)?,
-            events: EventFd::new(EFD_NONBLOCK)?,
-            connection: OnceLock::new(),
+            stream,
             spoke: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
+            stopped: Mutex::new(None),
             gate: Gate::default(),
         })
+    }
+
+    /// What was offered.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
     }
 
     /// The client.
@@ -104,35 +119,40 @@ impl Backend {
         &self.client
     }
 
+    /// The rings: two for each worker.
+    pub fn rings(&self) -> &[Ring] {
+        &self.rings
+    }
+
+    /// The driver's memory.
+    pub fn memory(&self) -> Arc<GuestMemoryMmap> {
+        self.memory.load_full()
+    }
+
+    /// Changes it.
+    pub fn set_memory(&self, memory: GuestMemoryMmap) {
+        self.memory.store(Arc::new(memory));
+    }
+
+    /// The client says something.
+    pub fn spoke(&self) {
+        self.spoke.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the client has said anything.
     pub fn has_spoken(&self) -> bool {
         self.spoke.load(Ordering::Relaxed)
     }
 
-    /// What wakes all workers to end, and its event.
-    pub fn end(&self) -> (&EventFd, u64) {
-        (&self.end, self.num_queues() as u64 + 1)
-    }
-
-    /// What wakes the control worker, and its event.
-    pub fn events(&self) -> (&EventFd, u64) {
-        (&self.events, self.num_queues() as u64 + 2)
-    }
-
-    /// How the connection is ended.
-    pub fn set_connection(&self, connection: ShutdownHandle) {
-        // It is set once.
-        drop(self.connection.set(connection));
-        if self.ending.load(Ordering::Acquire) {
-            self.hang_up();
-        }
-    }
-
     /// Has the workers complete what they have taken, and end.
     pub fn stop(&self) {
         self.ending.store(true, Ordering::Release);
-        // It cannot be full: it is written here alone.
-        drop(self.end.write(1));
+        self.seats.iter().for_each(|seat| seat.wake.write());
+    }
+
+    /// Whether the connection ends.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// Whether all workers have ended.
@@ -142,18 +162,104 @@ impl Backend {
 
     /// Ends the connection.
     pub fn hang_up(&self) {
-        if let Some(connection) = self.connection.get() {
-            connection.shutdown();
+        // It may have ended by itself.
+        drop(self.stream.shutdown(Shutdown::Both));
+    }
+
+    /// Ends the connection for a reason.
+    pub fn end_after(&self, why: &dyn std::fmt::Display) {
+        if self.gate.opens() {
+            tracing::warn!(
+                "Ending a connection to {} (client \"{}\"): {why}.",
+                self.offer.accelerator,
+                self.client.name()
+            );
+        }
+        self.stop();
+        self.hang_up();
+    }
+
+    /// Has a worker look at its rings.
+    pub fn wake(&self, worker: usize) {
+        if let Some(seat) = self.seats.get(worker) {
+            seat.wake.write();
         }
     }
 
+    /// Waits until a worker has seen what was changed before, and has completed what it had taken.
+    pub fn wait_for_worker(&self, worker: usize) -> io::Result<()> {
+        let Some(seat) = self.seats.get(worker) else { return Ok(()) };
+        if seat.worker.try_lock_for(DRAIN).is_none() {
+            // The driver may hold it, by its eventfd.
+            self.end_after(&"a worker is stuck");
+            return Err(io::Error::other("a worker is stuck"));
+        }
+        Ok(())
+    }
+
+    /// Waits for all of them.
+    pub fn wait_for_workers(&self) -> io::Result<()> {
+        (0..self.seats.len()).try_for_each(|worker| self.wait_for_worker(worker))
+    }
+
+    /// Once the driver is gone: frees workers that it holds.
+    pub fn release(&self) {
+        self.rings.iter().for_each(Ring::release);
+    }
+
+    /// Bytes of the configuration space. Beyond its end, it reads as zeros.
+    pub fn config(&self, offset: u32, size: u32) -> Vec<u8> {
+        let space = config::space(self.offer.pairs, self.client.limits(), self.place.open_modes(), self.offer.instance);
+        let bytes = space.as_bytes();
+        (offset..offset.saturating_add(size))
+            .map(|at| usize::try_from(at).ok().and_then(|at| bytes.get(at)).copied().unwrap_or(0))
+            .collect()
+    }
+
+    /// What a worker's thread runs, until the connection ends.
+    pub fn run(&self, thread: usize) {
+        while !self.is_ending() {
+            let round = || self.serve(thread).and_then(|()| self.wait(thread));
+            match catch_unwind(AssertUnwindSafe(round)) {
+                Ok(Ok(())) => {}
+                Ok(Err(broken)) => {
+                    self.end_after(&format_args!("queue {} or {} is broken: {broken}", 2 * thread, 2 * thread + 1));
+                }
+                Err(_) => self.end_after(&"a defect of the device was caught"),
+            }
+        }
+        self.running.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Waits until a worker is woken or kicked.
+    fn wait(&self, thread: usize) -> Result<(), Broken> {
+        let wake = &self.seats[thread].wake;
+        let runs = |ring: &&Ring| ring.lock().runs();
+        let kicks: ArrayVec<Event, 2> =
+            self.rings[2 * thread..][..2].iter().filter(runs).filter_map(Ring::kick).collect();
+        let mut polled: ArrayVec<PollFd<'_>, 3> =
+            std::iter::once(wake).chain(&kicks).map(|event| PollFd::new(event, PollFlags::IN)).collect();
+        match poll(&mut polled, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Broken::Wait(error)),
+        }
+        // Whatever they say: the rings are looked at.
+        for (event, polled) in std::iter::once(wake).chain(&kicks).zip(&polled) {
+            if !polled.revents().is_empty() {
+                event.read();
+            }
+        }
+        Ok(())
+    }
+
     /// Serves a worker's rings until there is nothing to do.
-    fn serve(&self, thread: usize, rings: &[Ring]) -> Result<(), Broken> {
-        let mut worker = self.workers[thread].lock();
+    fn serve(&self, thread: usize) -> Result<(), Broken> {
+        let rings = &self.rings[2 * thread..][..2];
+        let mut worker = self.seats[thread].worker.lock();
         worker.wake(self.offer.polling);
         let mut quiet: Option<Instant> = None;
         if thread == 0 {
-            self.look_for_reset(rings);
+            self.look_for_reset(&rings[CONTROL_QUEUE]);
         }
         {
             let memory = self.memory.load();
@@ -166,12 +272,11 @@ impl Backend {
                 worked |= worker.serve(&self.client, &memory, number, ring, &mut told)?;
             }
             if told {
-                // It cannot be full for long: the control worker reads it.
-                drop(self.events.write(1));
+                self.wake(0);
             }
             // Who stops a ring waits until its requests are completed.
             MutexGuard::bump(&mut worker);
-            if self.ending.load(Ordering::Acquire) {
+            if self.is_ending() {
                 return Ok(());
             }
             if worked {
@@ -197,144 +302,32 @@ impl Backend {
         }
     }
 
-    /// A driver that sets controlq up anew from index 0 after it was stopped has been reset, as a guest that boots.
-    fn look_for_reset(&self, rings: &[Ring]) {
-        let Some(control) = rings.first() else { return };
-        let state = control.get_ref();
-        if state.get_queue().ready()
-            && self.stopped.swap(false, Ordering::AcqRel)
-            && state.get_queue().next_avail() == 0
-        {
+    /// controlq has stopped.
+    pub fn controlq_stopped(&self) {
+        let state = self.rings[CONTROL_QUEUE].lock();
+        *self.stopped.lock() = Some((state.queue.next_avail(), addresses(&state)));
+    }
+
+    /// A driver that sets controlq up anew from index 0, where the one before had not got to, has been reset, as a guest
+    /// that boots. Indices wrap: after a multiple of 65,536 commands, a driver that goes on does so from index 0 too. A new
+    /// one that comes then, and has its ring at the very same place, is not recognized; its ATTACH is refused, and the SAs
+    /// stay until VHOST_USER_RESET_DEVICE or the end of the connection.
+    fn look_for_reset(&self, control: &Ring) {
+        let state = control.lock();
+        if !state.queue.ready() {
+            return;
+        }
+        let Some((index, places)) = self.stopped.lock().take() else { return };
+        let is_new = state.queue.next_avail() == 0 && (index != 0 || places != addresses(&state));
+        drop(state);
+        if is_new {
             self.client.detach();
         }
     }
-
-    fn end_after(&self, why: &dyn std::fmt::Display) {
-        if self.gate.opens() {
-            tracing::warn!(
-                "Ending a connection to {} (client \"{}\"): {why}.",
-                self.offer.accelerator,
-                self.client.name()
-            );
-        }
-        self.stop();
-        self.hang_up();
-    }
 }
 
-/// A worker that has ended.
-fn ended() -> io::Error {
-    io::Error::other("the connection ends")
+fn addresses(state: &State) -> [u64; 3] {
+    [state.queue.desc_table(), state.queue.avail_ring(), state.queue.used_ring()]
 }
 
-impl VhostUserBackend for Backend {
-    type Bitmap = ();
-    type Vring = Ring;
-
-    fn num_queues(&self) -> usize {
-        2 + 2 * self.offer.pairs
-    }
-
-    fn max_queue_size(&self) -> usize {
-        QUEUE_SIZE
-    }
-
-    fn features(&self) -> u64 {
-        self.spoke.store(true, Ordering::Relaxed);
-        feature::ALL
-            | feature::INDIRECT_DESC
-            | feature::EVENT_IDX
-            | feature::VERSION_1
-            | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
-    }
-
-    fn acked_features(&self, features: u64) {
-        self.client.set_features(features);
-    }
-
-    fn protocol_features(&self) -> VhostUserProtocolFeatures {
-        VhostUserProtocolFeatures::CONFIG
-            | VhostUserProtocolFeatures::MQ
-            | VhostUserProtocolFeatures::REPLY_ACK
-            | VhostUserProtocolFeatures::RESET_DEVICE
-            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
-    }
-
-    fn reset_device(&self) {
-        for worker in &self.workers {
-            // What was taken is completed.
-            drop(worker.lock());
-        }
-        self.client.detach();
-    }
-
-    fn set_event_idx(&self, _enabled: bool) {
-        // The rings know.
-    }
-
-    fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
-        let space = config::space(self.offer.pairs, self.client.limits(), self.place.open_modes(), self.offer.instance);
-        let bytes = space.as_bytes();
-        // Beyond its end, it reads as zeros.
-        (offset..offset.saturating_add(size))
-            .map(|at| usize::try_from(at).ok().and_then(|at| bytes.get(at)).copied().unwrap_or(0))
-            .collect()
-    }
-
-    fn set_config(&self, _offset: u32, _bytes: &[u8]) -> io::Result<()> {
-        Err(io::Error::other("the configuration space is read-only"))
-    }
-
-    fn update_memory(&self, memory: Memory) -> io::Result<()> {
-        let new = memory.memory().clone();
-        if let Err(error) = memory::check(&new, self.offer.memory, self.client.limits().memory) {
-            // Nobody touches what was refused, nor what was there before.
-            if let Ok(memory) = memory.lock() {
-                memory.replace(GuestMemoryMmap::new());
-            }
-            self.memory.store(Arc::new(GuestMemoryMmap::new()));
-            self.end_after(&format_args!("its memory cannot be used: {error}"));
-            return Err(io::Error::other(error));
-        }
-        self.memory.store(Arc::new(GuestMemoryMmap::clone(&new)));
-        Ok(())
-    }
-
-    fn queues_per_thread(&self) -> Vec<u64> {
-        (0..=self.offer.pairs).map(|thread| 0b11 << (2 * thread)).collect()
-    }
-
-    fn stop_vring(&self, queue: u32) -> io::Result<()> {
-        let queue = usize::try_from(queue).unwrap_or(usize::MAX);
-        if let Some(worker) = self.workers.get(queue / 2) {
-            drop(worker.lock());
-        }
-        if queue == CONTROL_QUEUE {
-            self.stopped.store(true, Ordering::Release);
-        }
-        Ok(())
-    }
-
-    fn handle_event(&self, event: u16, _events: EventSet, rings: &[Ring], thread: usize) -> io::Result<()> {
-        let event = u64::from(event);
-        if event == self.events().1 {
-            // Whatever it says: the events are looked at.
-            drop(self.events.read());
-        }
-        let served = catch_unwind(AssertUnwindSafe(|| self.serve(thread, rings)));
-        match served {
-            Ok(Ok(())) => {}
-            Ok(Err(broken)) => {
-                self.end_after(&format_args!("queue {} or {} is broken: {broken}", 2 * thread, 2 * thread + 1));
-            }
-            Err(_) => self.end_after(&"a defect of the device was caught"),
-        }
-        if self.ending.load(Ordering::Acquire) {
-            self.running.fetch_sub(1, Ordering::AcqRel);
-            return Err(ended());
-        }
-        Ok(())
-    }
-}
-
-const _: () = assert!(CONTROL_QUEUE == 0 && EVENT_QUEUE == 1 && 2 + 2 * MAX_PAIRS <= 64);
+const _: () = assert!(CONTROL_QUEUE == 0 && EVENT_QUEUE == 1);

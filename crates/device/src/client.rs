@@ -81,6 +81,8 @@ pub struct Client {
     limits: Limits,
     place: Arc<Place>,
     attached: AtomicBool,
+    /// There is no attaching any more.
+    closed: AtomicBool,
     features: AtomicU64,
     table: Table,
     state: Mutex<State>,
@@ -109,6 +111,7 @@ impl Client {
         Self {
             place,
             attached: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             features: AtomicU64::new(0),
             table: Table::new(sas),
             state: Mutex::new(State::new(&limits)),
@@ -161,12 +164,16 @@ impl Client {
         if self.features() & feature::VERSION_1 == 0 {
             return Err(RequestStatus::Unsupported);
         }
+        let mut state = self.state.lock();
         if self.is_attached() {
             return Err(RequestStatus::Invalid);
         }
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(RequestStatus::Busy);
+        }
         self.place.attach(mode)?;
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        self.state.lock().name = String::from_utf8_lossy(name).into_owned();
+        state.name = String::from_utf8_lossy(name).into_owned();
         self.attached.store(true, Ordering::Release);
         Ok(())
     }
@@ -187,6 +194,15 @@ impl Client {
         self.refused.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         self.requests_refused.store(0, Ordering::Relaxed);
         self.place.detach();
+    }
+
+    /// The end: detaches, and does not attach again.
+    pub fn close(&self) {
+        {
+            let _state = self.state.lock();
+            self.closed.store(true, Ordering::Relaxed);
+        }
+        self.detach();
     }
 
     pub(crate) fn state(&self) -> parking_lot::MutexGuard<'_, State> {

@@ -1,31 +1,29 @@
-//! The life of one connection: a `VhostUserDaemon` of its own, which has a thread for messages and one for each worker, and
-//! a thread here that waits for the end and cleans up.
+//! The life of one connection: a thread for each worker, and one for its messages, which cleans up at the end.
 
 use std::{
     io,
-    os::fd::AsRawFd,
+    os::unix::net::UnixStream,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use vhost::vhost_user::Listener;
-use vhost_user_backend::VhostUserDaemon;
-use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
-use vmm_sys_util::epoll::EventSet;
+use vhost::vhost_user::BackendReqHandler;
 
 use crate::{
     backend::{Backend, Offer},
     client::Client,
     limits::Limits,
+    messages::Messages,
     place::Place,
 };
 
-/// How long workers have to complete what they have taken when the device ends.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long cleaning up takes at most.
+const CLEANING: Duration = Duration::from_secs(1);
 
 /// A connection, as its accelerator knows it.
 pub struct Connection {
@@ -33,59 +31,45 @@ pub struct Connection {
     since: Instant,
     /// Everything is cleaned up.
     over: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Connection {
-    /// Takes the connection that waits at `listener`; `gone` is called when it has ended.
-    pub fn accept(
-        listener: &mut Listener,
+    /// Serves a connection; `gone` is called when it has ended. Errors: no more file descriptors, or threads; nothing is
+    /// left then.
+    pub fn start(
+        stream: UnixStream,
         offer: Offer,
         limits: Limits,
         place: Arc<Place>,
         gone: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        let name = format!("{:.10}-msg", offer.accelerator);
+        let name = offer.accelerator.clone();
         let client = Arc::new(Client::new(limits, place.clone()));
-        let backend = Arc::new(Backend::new(offer, client, place)?);
-        let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
-        let mut daemon =
-            VhostUserDaemon::new(name, backend.clone(), memory).map_err(|error| io::Error::other(error.to_string()))?;
-        // The crate's own exit event would leak a file descriptor for each worker. An event that the crate does not know
-        // is handed to the backend, whose error ends the worker.
-        let registered = daemon.get_epoll_handlers().iter().enumerate().try_for_each(|(number, handler)| {
-            let (end, event) = backend.end();
-            handler.register_listener(end.as_raw_fd(), EventSet::IN, event)?;
-            let (events, event) = backend.events();
-            if number == 0 { handler.register_listener(events.as_raw_fd(), EventSet::IN, event) } else { Ok(()) }
-        });
-        let started =
-            registered.and_then(|()| daemon.start(listener).map_err(|error| io::Error::other(error.to_string())));
-        if let Err(error) = started {
-            backend.stop();
-            return Err(error);
+        let backend = Arc::new(Backend::new(offer, client, place, stream.try_clone()?)?);
+        let over = Arc::new(AtomicBool::new(false));
+        let mut workers = Vec::new();
+        let mut started = Ok(());
+        for number in 0..backend.rings().len() / 2 {
+            let its = backend.clone();
+            let worker = thread::Builder::new().name(format!("{name:.10}-{number}")).spawn(move || its.run(number));
+            match worker {
+                Ok(worker) => workers.push(worker),
+                Err(error) => started = Err(error),
+            }
         }
-        if let Some(handle) = daemon.shutdown_handle() {
-            backend.set_connection(handle);
-        }
-        let (its, over) = (backend.clone(), Arc::new(AtomicBool::new(false)));
-        let is_over = over.clone();
-        let thread = thread::Builder::new().name("connection".into()).spawn(move || {
-            // How it ended makes no difference.
-            drop(daemon.wait());
-            its.stop();
-            // Waits for the workers.
-            drop(daemon);
-            its.client().detach();
+        let (its, is_over) = (backend.clone(), over.clone());
+        let life = move || {
+            live(&its, stream, &workers);
             drop(its);
             is_over.store(true, Ordering::Release);
             gone();
-        });
-        match thread {
+        };
+        match started.and_then(|()| thread::Builder::new().name(format!("{name:.10}-msg")).spawn(life)) {
             Ok(thread) => Ok(Self { backend, since: Instant::now(), over, thread }),
             Err(error) => {
+                // They have not begun anything, and end by themselves.
                 backend.stop();
-                backend.hang_up();
                 Err(error)
             }
         }
@@ -121,14 +105,48 @@ impl Connection {
         self.backend.stop();
     }
 
-    /// After [`Connection::stop`]: hangs up when they are, and waits until everything is cleaned up.
-    pub fn finish(self) {
-        let deadline = Instant::now() + DRAIN;
-        while !self.backend.has_stopped() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(1));
-        }
+    /// After [`Connection::stop`]: waits until they are, but not longer than until `deadline`, and hangs up.
+    pub fn drain(&self, deadline: Instant) {
+        wait_until(deadline, || self.backend.has_stopped());
         self.backend.hang_up();
-        // A panic there is told by the hook.
-        drop(self.thread.join());
+    }
+
+    /// After [`Connection::drain`]: waits until everything is cleaned up; false when that is not until a little after
+    /// `deadline`.
+    pub fn finish(self, deadline: Instant) -> bool {
+        let clean = wait_until(deadline + CLEANING, || self.is_over());
+        if clean {
+            // A panic there is told by the hook.
+            drop(self.thread.join());
+        }
+        clean
+    }
+}
+
+/// Whether it is `done` before the deadline.
+fn wait_until(deadline: Instant, done: impl Fn() -> bool) -> bool {
+    while !done() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// Handles messages until the connection ends, and cleans up.
+fn live(backend: &Arc<Backend>, stream: UnixStream, workers: &[JoinHandle<()>]) {
+    let mut messages = BackendReqHandler::from_stream(stream, Arc::new(Mutex::new(Messages::new(backend.clone()))));
+    // How it ends makes no difference, and a panic is told by the hook.
+    drop(catch_unwind(AssertUnwindSafe(|| while messages.handle_request().is_ok() {})));
+    backend.stop();
+    backend.hang_up();
+    // At once: a worker may be stuck, and others want the place.
+    backend.client().close();
+    let mut pause = Duration::from_millis(1);
+    while !workers.iter().all(JoinHandle::is_finished) {
+        backend.release();
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }

@@ -8,6 +8,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -19,6 +20,7 @@ use signal_hook::{
 
 use crate::{
     accelerator::Accelerator,
+    backend::DRAIN,
     metrics::{Accelerators, Metrics},
     settings::{self, Settings, SettingsError},
 };
@@ -135,7 +137,9 @@ fn is_same_socket(old: &settings::Accelerator, new: &settings::Accelerator) -> b
 
 fn end(mut gone: Vec<Accelerator>) {
     gone.iter_mut().for_each(Accelerator::stop);
-    gone.into_iter().for_each(Accelerator::finish);
+    // One for all: those that do not end do not add up.
+    let deadline = Instant::now() + DRAIN;
+    gone.into_iter().for_each(|accelerator| accelerator.finish(deadline));
 }
 
 /// Tells systemd, if it wants to know (sd_notify(3)).

@@ -17,6 +17,7 @@ pub mod data;
 pub mod events;
 pub mod limits;
 pub mod memory;
+pub mod messages;
 pub mod metrics;
 pub mod place;
 pub mod rate;

@@ -7,6 +7,9 @@ use vm_memory::{FileOffset, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegi
 /// The type of hugetlbfs, from statfs(2).
 const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
 
+/// Regions at most: each is a file descriptor of the daemon's.
+pub const MAX_REGIONS: usize = 32;
+
 /// Which memory is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -24,6 +27,9 @@ pub enum MemoryError {
     /// Too much.
     #[error("it is {0} bytes, and {1} are allowed")]
     TooMuch(u64, u64),
+    /// In too many pieces.
+    #[error("it is {0} regions, and {MAX_REGIONS} are allowed")]
+    TooMany(usize),
     /// A region without a file.
     #[error("a region has no file")]
     NoFile,
@@ -43,6 +49,9 @@ pub fn check(memory: &GuestMemoryMmap, rule: MemoryRule, limit: u64) -> Result<(
     let total = memory.iter().fold(0u64, |sum, region| sum.saturating_add(region.len()));
     if total > limit {
         return Err(MemoryError::TooMuch(total, limit));
+    }
+    if memory.num_regions() > MAX_REGIONS {
+        return Err(MemoryError::TooMany(memory.num_regions()));
     }
     memory.iter().try_for_each(|region| {
         let file = region.file_offset().ok_or(MemoryError::NoFile)?;

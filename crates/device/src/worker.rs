@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use gipsec_engine::Direction;
-use vhost_user_backend::VringT;
 use virtio_queue::{Error, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use zerocopy::IntoBytes;
@@ -32,6 +31,9 @@ pub enum Broken {
     /// The available ring cannot be read.
     #[error("an available entry is no descriptor")]
     Entry,
+    /// Nothing can be waited for.
+    #[error("its kicks cannot be waited for: {0}")]
+    Wait(rustix::io::Errno),
 }
 
 /// What a worker keeps.
@@ -136,7 +138,7 @@ impl Worker {
             };
             // Not more than a chain can hold.
             let used = u32::try_from(used).unwrap_or(u32::MAX);
-            ring.get_mut().get_queue_mut().add_used(memory, head, used)?;
+            ring.lock().queue.add_used(memory, head, used)?;
             served += 1;
         }
         if served > 0 {
@@ -186,12 +188,11 @@ fn take<'m>(
     ring: &Ring,
     request: &mut Request<'m>,
 ) -> Result<Option<(u16, bool)>, Broken> {
-    let mut state = ring.get_mut();
-    let enabled = state.is_enabled();
-    let queue = state.get_queue_mut();
-    if !enabled || !queue.ready() {
+    let mut state = ring.lock();
+    if !state.runs() {
         return Ok(None);
     }
+    let queue = &mut state.queue;
     let size = queue.size();
     let next = queue.next_avail();
     let mut available = queue.iter(memory)?;
@@ -234,8 +235,8 @@ fn write_event(client: &Client, request: &Request<'_>) -> usize {
 
 /// Tells the driver that requests came back, if it wants to know.
 fn notify(memory: &GuestMemoryMmap, ring: &Ring) -> Result<(), Broken> {
-    let mut state = ring.get_mut();
-    let queue = state.get_queue_mut();
+    let mut state = ring.lock();
+    let queue = &mut state.queue;
     let wanted = if queue.event_idx_enabled() {
         queue.needs_notification(memory)?
     } else {
@@ -245,17 +246,17 @@ fn notify(memory: &GuestMemoryMmap, ring: &Ring) -> Result<(), Broken> {
             .map_err(|_| Broken::Outside)?;
         u16::from_le(flags) & NO_INTERRUPT == 0
     };
+    drop(state);
     if wanted {
-        // The driver's eventfd may be anything. When it does not take a word, the driver will not get one.
-        drop(state.signal_used_queue());
+        ring.call();
     }
     Ok(())
 }
 
 /// Before a worker takes requests: the driver need not kick for as long.
 pub fn stop_kicks(memory: &GuestMemoryMmap, ring: &Ring) -> Result<(), Broken> {
-    let mut state = ring.get_mut();
-    let queue = state.get_queue_mut();
+    let mut state = ring.lock();
+    let queue = &mut state.queue;
     if queue.ready() {
         if !queue.is_valid(memory) {
             return Err(Broken::Outside);
@@ -267,8 +268,6 @@ pub fn stop_kicks(memory: &GuestMemoryMmap, ring: &Ring) -> Result<(), Broken> {
 
 /// Before a worker sleeps: asks for kicks. Whether something has become available meanwhile.
 pub fn ask_for_kicks(memory: &GuestMemoryMmap, ring: &Ring) -> Result<bool, Broken> {
-    let mut state = ring.get_mut();
-    let enabled = state.is_enabled();
-    let queue = state.get_queue_mut();
-    Ok(enabled && queue.ready() && queue.enable_notification(memory)?)
+    let mut state = ring.lock();
+    Ok(state.runs() && state.queue.enable_notification(memory)?)
 }

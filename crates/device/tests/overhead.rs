@@ -13,8 +13,8 @@ use gipsec_virtio::message::{
     feature,
 };
 use support::{INDIRECT, NEXT, WRITE, data_message, sas};
-use vhost_user_backend::VringT;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryAtomic, GuestMemoryMmap};
+use virtio_queue::QueueT;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 const TABLE: u64 = 0x1000;
 const AVAIL: u64 = 0x3000;
@@ -66,12 +66,16 @@ fn nanoseconds_a_packet() {
             descriptor(TABLE, INNER, 32, INDIRECT, 0);
             descriptor(INNER, MESSAGE, u32::try_from(message.len()).unwrap(), NEXT, 1);
             descriptor(INNER + 16, ANSWER, answer_length, WRITE, 0);
-            let ring = Ring::new(GuestMemoryAtomic::new(memory.clone()), 256).unwrap();
-            ring.set_queue_size(256);
-            ring.set_queue_info(TABLE, AVAIL, USED).unwrap();
-            ring.set_queue_event_idx(true);
-            ring.set_queue_ready(true);
-            ring.set_enabled(true);
+            let ring = Ring::new(256).unwrap();
+            {
+                let mut state = ring.lock();
+                state.queue.try_set_desc_table_address(GuestAddress(TABLE)).unwrap();
+                state.queue.try_set_avail_ring_address(GuestAddress(AVAIL)).unwrap();
+                state.queue.try_set_used_ring_address(GuestAddress(USED)).unwrap();
+                state.queue.set_event_idx(true);
+                state.queue.set_ready(true);
+                state.enabled = true;
+            }
             let mut worker = Worker::data();
             let (mut index, mut told) = (0u16, false);
             let device = best(2000 / count, || {

@@ -15,6 +15,7 @@ use std::{
 
 use gipsec_device::{
     accelerator::Accelerator,
+    backend::DRAIN,
     settings::{AcceleratorTable, Settings},
 };
 use gipsec_engine::Direction;
@@ -117,7 +118,7 @@ impl Local {
         let start = Instant::now();
         if let Some(mut accelerator) = self.accelerator.take() {
             accelerator.stop();
-            accelerator.finish();
+            accelerator.finish(Instant::now() + DRAIN);
         }
         start.elapsed()
     }
