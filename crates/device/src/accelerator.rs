@@ -21,7 +21,7 @@ use rustix::{
 use crate::{
     backend::Offer,
     client::Snapshot,
-    connection::Connection,
+    connection::{Connection, Peer},
     place::Place,
     ring::Event,
     say::Gate,
@@ -29,10 +29,10 @@ use crate::{
     socket::{self, SocketFile},
 };
 
-/// Connections beside those of attached clients.
-const SPARE: usize = 8;
-/// After this, a connection that has not said a word is closed, and one that is not attached makes place when another one
-/// needs it.
+/// Connections beside those of attached clients; as many more may be ending.
+pub const SPARE: usize = 8;
+/// After this, a connection that has not said a word is closed, and one that is not attached makes place for another
+/// one, whoever made it.
 const HANDSHAKE: Duration = Duration::from_secs(2);
 /// How long nobody is let in when there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -47,7 +47,7 @@ struct Shared {
     wake: Event,
     /// Connections that were turned away.
     refused: AtomicU64,
-    gate: Gate,
+    gate: Arc<Gate>,
 }
 
 /// An accelerator that is running. It ends when this is dropped.
@@ -70,7 +70,7 @@ impl Accelerator {
             ending: AtomicBool::new(false),
             wake: Event::new()?,
             refused: AtomicU64::new(0),
-            gate: Gate::default(),
+            gate: Arc::default(),
         });
         let its = shared.clone();
         let thread = thread::Builder::new().name("accept".into()).spawn(move || accept_all(&its, &listener))?;
@@ -134,9 +134,7 @@ impl Shared {
     }
 
     fn say(&self, line: std::fmt::Arguments<'_>) {
-        if self.gate.opens() {
-            tracing::warn!("{}: {line}.", self.settings.load().name);
-        }
+        self.gate.warn(format_args!("{}: {line}", self.settings.load().name));
     }
 }
 
@@ -144,10 +142,10 @@ fn accept_all(shared: &Arc<Shared>, listener: &UnixListener) {
     let mut number = 0;
     let mut paused: Option<Instant> = None;
     while !shared.ending.load(Ordering::Acquire) {
-        let silent = sweep(shared);
+        let (silent, crowded) = sweep(shared);
         paused = paused.filter(|until| Instant::now() < *until);
-        // Without interest in it, the listener's state wakes nobody.
-        let interest = if paused.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        // Who connects waits meanwhile.
+        let interest = if paused.is_some() || crowded { PollFlags::empty() } else { PollFlags::IN };
         let mut polled = [PollFd::new(&shared.wake, PollFlags::IN), PollFd::new(listener, interest)];
         let soon = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
         if poll(&mut polled, (silent || paused.is_some()).then_some(&soon)).is_err() {
@@ -175,8 +173,9 @@ fn accept_all(shared: &Arc<Shared>, listener: &UnixListener) {
     }
 }
 
-/// Forgets connections that are over, and closes those that never said a word; whether there are young silent ones.
-fn sweep(shared: &Shared) -> bool {
+/// Forgets connections that are over, and closes those that never said a word; whether there are young silent ones, and
+/// whether so many are ending that no more are taken.
+fn sweep(shared: &Shared) -> (bool, bool) {
     let mut connections = shared.connections.lock();
     connections.retain(|(_, connection)| !connection.is_over());
     let mut silent = false;
@@ -187,13 +186,17 @@ fn sweep(shared: &Shared) -> bool {
             None => {}
         }
     }
-    silent
+    (silent, connections.len() >= shared.settings.load().clients + 2 * SPARE)
 }
 
 /// Serves a connection, or turns it away.
 fn take(shared: &Arc<Shared>, stream: UnixStream, number: u64) {
     let settings = shared.settings.load_full();
-    if !make_place(shared, settings.clients + SPARE) {
+    let peer = match Peer::of(&stream) {
+        Ok(peer) => peer,
+        Err(error) => return shared.turn_away(format_args!("a connection cannot be served: {error}")),
+    };
+    if !make_place(shared, peer, settings.clients + SPARE) {
         shared.turn_away(format_args!("a connection was turned away: there are too many"));
         return;
     }
@@ -203,6 +206,7 @@ fn take(shared: &Arc<Shared>, stream: UnixStream, number: u64) {
         polling: settings.polling,
         memory: settings.memory,
         instance: shared.instance,
+        gate: shared.gate.clone(),
     };
     let its = Arc::downgrade(shared);
     let gone = move || {
@@ -210,29 +214,38 @@ fn take(shared: &Arc<Shared>, stream: UnixStream, number: u64) {
             shared.wake.write();
         }
     };
-    match Connection::start(stream, offer, settings.limits, shared.place.clone(), gone) {
+    match Connection::start(stream, peer, offer, settings.limits, shared.place.clone(), gone) {
         Ok(connection) => shared.connections.lock().push((number, connection)),
         Err(error) => shared.turn_away(format_args!("a connection cannot be served: {error}")),
     }
 }
 
-/// Whether there is place for one connection more, when need be that of one that is not attached for the longest time.
-fn make_place(shared: &Shared, most: usize) -> bool {
+/// Whether there is place for one connection more, when need be that of one that is not attached: of the process that has
+/// most of those, then of the user, then the one that has not been for the longest time. What one client does is so at its
+/// own cost.
+fn make_place(shared: &Shared, peer: Peer, most: usize) -> bool {
     let connections = shared.connections.lock();
-    let current = connections.iter().filter(|(_, connection)| !connection.is_over());
-    if current.clone().count() < most {
+    let open = |connection: &&Connection| !connection.is_over() && !connection.client().is_closed();
+    let open: Vec<_> = connections.iter().map(|(_, connection)| connection).filter(open).collect();
+    if open.len() < most {
         return true;
     }
-    let oldest = current
-        .filter_map(|(_, connection)| Some((connection.unattached_for()?, connection)))
-        .filter(|(long, _)| *long >= HANDSHAKE)
-        .max_by_key(|(long, _)| *long);
-    match oldest {
-        // Those that hang up are still counted, so that there are never many more.
-        Some((_, connection)) if connections.len() < most + SPARE => {
-            connection.hang_up();
-            true
-        }
-        _ => false,
+    let idle: Vec<_> =
+        open.into_iter().filter_map(|connection| Some((connection.client().unattached_for()?, connection))).collect();
+    // The new one counts.
+    let peers: Vec<Peer> = idle.iter().map(|(_, connection)| connection.peer()).chain([peer]).collect();
+    let processes = |of: Peer| peers.iter().filter(|other| other.is_same(of)).count();
+    let users = |of: Peer| peers.iter().filter(|other| other.user == of.user).count();
+    let mut candidates: Vec<_> = idle
+        .iter()
+        .map(|(long, connection)| (processes(connection.peer()), users(connection.peer()), *long, *connection))
+        .filter(|(processes, theirs, long, _)| *processes > 1 || *theirs > users(peer) || *long >= HANDSHAKE)
+        .collect();
+    candidates.sort_by_key(|(processes, users, long, _)| std::cmp::Reverse((*processes, *users, *long)));
+    // It may have attached meanwhile.
+    let chosen = candidates.iter().find(|(.., connection)| connection.client().close_unattached());
+    if let Some((.., connection)) = chosen {
+        connection.hang_up();
     }
+    chosen.is_some()
 }

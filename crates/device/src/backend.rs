@@ -54,6 +54,8 @@ pub struct Offer {
     pub memory: MemoryRule,
     /// Drawn when the device started.
     pub instance: u64,
+    /// What is said of its connections.
+    pub gate: Arc<Gate>,
 }
 
 /// A worker, and what wakes it.
@@ -81,7 +83,6 @@ pub struct Backend {
     /// The client has said something.
     spoke: AtomicBool,
     stopped: Mutex<Option<Stop>>,
-    gate: Gate,
 }
 
 impl Backend {
@@ -105,7 +106,6 @@ impl Backend {
             stream,
             spoke: AtomicBool::new(false),
             stopped: Mutex::new(None),
-            gate: Gate::default(),
         })
     }
 
@@ -168,13 +168,9 @@ impl Backend {
 
     /// Ends the connection for a reason.
     pub fn end_after(&self, why: &dyn std::fmt::Display) {
-        if self.gate.opens() {
-            tracing::warn!(
-                "Ending a connection to {} (client \"{}\"): {why}.",
-                self.offer.accelerator,
-                self.client.name()
-            );
-        }
+        // A client chooses its name: no line breaks, no escape sequences.
+        let (accelerator, client) = (&self.offer.accelerator, self.client.name());
+        self.offer.gate.warn(format_args!("Ending a connection to {accelerator} (client {client:?}): {why}"));
         self.stop();
         self.hang_up();
     }

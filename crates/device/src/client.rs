@@ -55,6 +55,8 @@ fn place_of(direction: Direction) -> usize {
 /// What the control worker changes.
 pub(crate) struct State {
     pub(crate) name: String,
+    /// When there was no client yet, or no more.
+    since: Instant,
     /// 0 is there from the beginning: the SAs without a group.
     pub(crate) groups: BTreeMap<u32, Group>,
     next_group: u32,
@@ -67,6 +69,7 @@ impl State {
     fn new(limits: &Limits) -> Self {
         Self {
             name: String::new(),
+            since: Instant::now(),
             groups: BTreeMap::from([(0, Group::default())]),
             // Where nobody can guess, and far from the end.
             next_group: (getrandom::u32().unwrap_or(0) >> 1) + 1,
@@ -168,7 +171,7 @@ impl Client {
         if self.is_attached() {
             return Err(RequestStatus::Invalid);
         }
-        if self.closed.load(Ordering::Relaxed) {
+        if self.is_closed() {
             return Err(RequestStatus::Busy);
         }
         self.place.attach(mode)?;
@@ -196,11 +199,30 @@ impl Client {
         self.place.detach();
     }
 
+    /// For how long it has not been attached; None: it is, or is closed.
+    pub fn unattached_for(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        (!self.is_attached() && !self.is_closed()).then(|| state.since.elapsed())
+    }
+
+    /// Whether there is no attaching any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The end, but not of one that is attached; whether it is.
+    pub fn close_unattached(&self) -> bool {
+        let _state = self.state.lock();
+        let unattached = !self.is_attached();
+        self.closed.fetch_or(unattached, Ordering::AcqRel);
+        unattached
+    }
+
     /// The end: detaches, and does not attach again.
     pub fn close(&self) {
         {
             let _state = self.state.lock();
-            self.closed.store(true, Ordering::Relaxed);
+            self.closed.store(true, Ordering::Release);
         }
         self.detach();
     }

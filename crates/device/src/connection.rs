@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use vhost::vhost_user::BackendReqHandler;
 
 use crate::{
@@ -25,8 +26,31 @@ use crate::{
 /// How long cleaning up takes at most.
 const CLEANING: Duration = Duration::from_secs(1);
 
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The process that connected; 0: one of a namespace that is not seen from here.
+    pub process: i32,
+    /// Its user.
+    pub user: u32,
+}
+
+impl Peer {
+    /// Of a connection.
+    pub fn of(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = getsockopt(stream, PeerCredentials)?;
+        Ok(Self { process: credentials.pid(), user: credentials.uid() })
+    }
+
+    /// Whether both are one process, as far as can be told.
+    pub fn is_same(self, other: Self) -> bool {
+        self.process == other.process && (self.process != 0 || self.user == other.user)
+    }
+}
+
 /// A connection, as its accelerator knows it.
 pub struct Connection {
+    peer: Peer,
     backend: Arc<Backend>,
     since: Instant,
     /// Everything is cleaned up.
@@ -39,6 +63,7 @@ impl Connection {
     /// left then.
     pub fn start(
         stream: UnixStream,
+        peer: Peer,
         offer: Offer,
         limits: Limits,
         place: Arc<Place>,
@@ -66,7 +91,7 @@ impl Connection {
             gone();
         };
         match started.and_then(|()| thread::Builder::new().name(format!("{name:.10}-msg")).spawn(life)) {
-            Ok(thread) => Ok(Self { backend, since: Instant::now(), over, thread }),
+            Ok(thread) => Ok(Self { peer, backend, since: Instant::now(), over, thread }),
             Err(error) => {
                 // They have not begun anything, and end by themselves.
                 backend.stop();
@@ -80,9 +105,9 @@ impl Connection {
         self.backend.client()
     }
 
-    /// How long it has been there without being attached; None: it is attached.
-    pub fn unattached_for(&self) -> Option<Duration> {
-        (!self.client().is_attached()).then(|| self.since.elapsed())
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// How long it has been there without a word; None: it has spoken.

@@ -21,6 +21,7 @@ use signal_hook::{
 use crate::{
     accelerator::Accelerator,
     backend::DRAIN,
+    descriptors,
     metrics::{Accelerators, Metrics},
     settings::{self, Settings, SettingsError},
 };
@@ -44,6 +45,7 @@ pub fn run(settings: Settings, file: Option<&Path>) -> Result<(), StartError> {
     // Sockets get their permissions before anybody can use them.
     rustix::process::umask(Mode::from_raw_mode(0o177));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(StartError::Signals)?;
+    descriptors::provide(&settings);
     let accelerators = Accelerators::default();
     for one in settings.accelerators {
         start(&accelerators, one)?;
@@ -102,6 +104,7 @@ fn change_metrics(
 
 /// Makes it as the new settings say. What cannot be made is told, and the rest goes on.
 fn reload(accelerators: &Accelerators, metrics: &mut OneMetrics, settings: Settings) {
+    descriptors::provide(&settings);
     let stays = |old: &settings::Accelerator| {
         settings.accelerators.iter().any(|new| new.name == old.name && is_same_socket(old, new))
     };

@@ -14,6 +14,7 @@ pub mod connection;
 pub mod control;
 pub mod daemon;
 pub mod data;
+pub mod descriptors;
 pub mod events;
 pub mod limits;
 pub mod memory;

@@ -117,6 +117,17 @@ mod tests {
     }
 
     #[test]
+    fn memory_in_too_many_pieces_is_refused() {
+        let file = memfd(MemfdFlags::ALLOW_SEALING);
+        let pieces = |count: u64| {
+            let of = |at: u64| (GuestAddress(0x1000 * at), 0x1000, Some(FileOffset::new(file.try_clone().unwrap(), 0)));
+            check(&GuestMemoryMmap::from_ranges_with_files((0..count).map(of)).unwrap(), MemoryRule::Sealed, 1 << 30)
+        };
+        assert_eq!(pieces(32), Ok(()));
+        assert_eq!(pieces(33), Err(MemoryError::TooMany(33)));
+    }
+
+    #[test]
     fn memory_that_has_shrunk_is_refused() {
         let file = memfd(MemfdFlags::ALLOW_SEALING);
         let ours = memory(file.try_clone().unwrap(), SIZE);

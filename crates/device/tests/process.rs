@@ -8,24 +8,49 @@ use std::{
     os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command as Process, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use gipsec_engine::Direction;
-use gipsec_virtio::message::control::AttachMode;
+use gipsec_virtio::message::control::{AttachMode, Command};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Driver, Setup, data_message, eventually, queue_of, sas};
 
-struct Daemon(Child);
+struct Daemon(Child, Log);
+
+type Log = Arc<Mutex<Vec<String>>>;
 
 impl Daemon {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = process(arguments).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| line == "ready");
-        assert!(ready, "the daemon does not get ready");
-        std::thread::spawn(move || lines.for_each(drop));
-        Self(child)
+        Self::spawn(&mut process(arguments))
+    }
+
+    fn spawn(process: &mut Process) -> Self {
+        let mut child = process.stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Log::default();
+        let kept = log.clone();
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line)));
+        let daemon = Self(child, log);
+        eventually("readiness", || daemon.says("ready").len() == 1);
+        daemon
+    }
+
+    /// The lines with these words so far.
+    fn says(&self, words: &str) -> Vec<String> {
+        self.1.lock().unwrap().iter().filter(|line| line.contains(words)).cloned().collect()
+    }
+
+    /// Hundredths of a second of the processor.
+    fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.0.id())).unwrap().count()
     }
 
     fn signal(&self, signal: Signal) {
@@ -183,14 +208,9 @@ fn an_idle_daemon_uses_no_processor() {
     let at = driver.room(1);
     driver.submit_at(1, 0, at, &[], 24);
     std::thread::sleep(Duration::from_millis(200));
-    let ticks = || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.0.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    let before = ticks();
+    let before = daemon.ticks();
     std::thread::sleep(Duration::from_secs(1));
-    assert!(ticks() - before <= 1, "of 100 in a second");
+    assert!(daemon.ticks() - before <= 1, "of 100 in a second");
 }
 
 #[test]
@@ -198,11 +218,60 @@ fn connections_leave_no_descriptor_behind() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("ipsec0.sock");
     let daemon = Daemon::start(&["--socket", text(&socket)]);
-    let count = || fs::read_dir(format!("/proc/{}/fd", daemon.0.id())).unwrap().count();
-    let before = count();
+    let before = daemon.descriptors();
     for _ in 0..30 {
         let mut driver = Driver::connect(&socket, &Setup::default());
         eventually("the place", || driver.attach(AttachMode::Exclusive) == Ok(()));
     }
-    eventually("the end of all", || count() <= before);
+    eventually("the end of all", || daemon.descriptors() <= before);
+}
+
+#[test]
+fn without_descriptors_it_waits_for_some() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("ipsec0.sock");
+    let limited = "ulimit -n 60; exec \"$0\" \"$@\"";
+    let mut process = Process::new("sh");
+    process.args(["-c", limited, env!("CARGO_BIN_EXE_gipsec-device"), "--socket", text(&socket), "--mode", "shared"]);
+    let daemon = Daemon::spawn(&mut process);
+    assert_eq!(daemon.says("file descriptors, and 60 are allowed").len(), 1);
+    let threads = || fs::read_dir(format!("/proc/{}/task", daemon.0.id())).unwrap().count();
+    let (idle, before) = (threads(), daemon.descriptors());
+    let streams: Vec<_> = (0..20).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    eventually("the end of descriptors", || !daemon.says("Too many open files").is_empty());
+    let start = daemon.ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(daemon.ticks() - start <= 5, "of 100 in a second");
+    drop(streams);
+    eventually("the end of all", || threads() <= idle && daemon.descriptors() <= before);
+    Driver::attached(&socket, AttachMode::Shared).round_trip(1, 2);
+}
+
+#[test]
+fn what_clients_do_is_said_once_a_second_and_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("ipsec0.sock");
+    let daemon = Daemon::start(&["--socket", text(&socket)]);
+    let end = |name: &[u8]| {
+        let mut driver = Driver::connect(&socket, &Setup::default());
+        let mut field = [0; 64];
+        field[..name.len()].copy_from_slice(name);
+        let attach = Command::Attach { mode: AttachMode::Exclusive, name: field };
+        eventually("the place", || driver.command(&attach, 0).is_ok());
+        driver.set_avail_index(0, 9999);
+        driver.kick(0);
+        eventually("the end", || driver.is_over());
+    };
+    let forged = b"x\"\nERROR forged\x1b[31m";
+    end(forged);
+    let start = Instant::now();
+    (0..20).for_each(|_| end(b"x"));
+    assert!(start.elapsed() < Duration::from_secs(1) || daemon.says("Ending a connection").len() < 20);
+    std::thread::sleep(Duration::from_millis(1100));
+    end(b"y");
+    eventually("the line", || !daemon.says("lines were left out").is_empty());
+    assert_eq!(daemon.says("forged").len(), 1);
+    assert!(
+        daemon.says("forged").iter().all(|line| line.contains("Ending a connection") && !line.contains("\x1b[31m"))
+    );
 }
