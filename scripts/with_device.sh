@@ -26,7 +26,7 @@ trap 'exit 130' INT TERM
 {
     echo "directory = \"$directory\""
     for number in 0 1 2 3; do
-        printf '[[accelerator]]\nname = "soft%s"\nmode = "shared"\nmax_clients = 64\nmax_sas = 262144\n' "$number"
+        printf '[[accelerator]]\nname = "soft%s"\nmode = "shared"\nexclusive = true\nmax_clients = 64\nmax_sas = 262144\n' "$number"
     done
 } >"$directory/config.toml"
 "$daemon" --log-level warn --config "$directory/config.toml" 2>"$directory/log" &

@@ -60,10 +60,10 @@ pub struct Accelerator {
 impl Accelerator {
     /// Listens. Errors: a socket that cannot be made.
     pub fn start(settings: settings::Accelerator) -> io::Result<Self> {
-        let (listener, file) = socket::listen(&settings.socket, settings.permissions, settings.group)?;
+        let (listener, file) = socket::listen(&settings.socket)?;
         listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
-            place: Arc::new(Place::new(settings.shared)),
+            place: Arc::new(Place::new(settings.shared, settings.exclusive)),
             settings: ArcSwap::from_pointee(settings),
             instance: getrandom::u64().map_err(io::Error::other)?,
             connections: Mutex::default(),
@@ -82,10 +82,13 @@ impl Accelerator {
         self.shared.settings.load_full()
     }
 
-    /// Changes what holds for connections that begin from now on.
-    pub fn change(&self, settings: settings::Accelerator) {
-        self.shared.place.set_shared(settings.shared);
+    /// Changes what holds for connections that begin from now on. Errors: the socket's permissions or group cannot be
+    /// changed; all else is.
+    pub fn change(&self, settings: settings::Accelerator) -> io::Result<()> {
+        self.shared.place.change(settings.shared, settings.exclusive);
+        let changed = self.file.as_ref().map_or(Ok(()), |file| file.change(&settings.socket));
         self.shared.settings.store(Arc::new(settings));
+        changed
     }
 
     /// Attached clients with a number each, and how many connections were turned away.

@@ -24,6 +24,7 @@ use crate::{
     descriptors,
     metrics::{Accelerators, Metrics},
     settings::{self, Settings, SettingsError},
+    socket::Place,
 };
 
 /// Why the daemon does not start.
@@ -74,10 +75,10 @@ pub fn run(settings: Settings, file: Option<&Path>) -> Result<(), StartError> {
     Ok(())
 }
 
-type OneMetrics = Option<(PathBuf, Metrics)>;
+type OneMetrics = Option<(Place, Metrics)>;
 
 fn start(accelerators: &Arc<Mutex<Vec<Accelerator>>>, settings: settings::Accelerator) -> Result<(), StartError> {
-    let (name, socket) = (settings.name.clone(), settings.socket.clone());
+    let (name, socket) = (settings.name.clone(), settings.socket.path.clone());
     let accelerator = Accelerator::start(settings).map_err(|error| StartError::Listen(socket.clone(), error))?;
     tracing::info!("Accelerator {name} listens at {}.", socket.display());
     accelerators.lock().push(accelerator);
@@ -86,18 +87,18 @@ fn start(accelerators: &Arc<Mutex<Vec<Accelerator>>>, settings: settings::Accele
 
 fn change_metrics(
     metrics: &mut OneMetrics,
-    path: Option<PathBuf>,
+    place: Option<Place>,
     accelerators: &Accelerators,
 ) -> Result<(), StartError> {
-    if metrics.as_ref().map(|(path, _)| path) == path.as_ref() {
+    if metrics.as_ref().map(|(place, _)| place) == place.as_ref() {
         return Ok(());
     }
     // The old socket goes first: it may be the same file by another name.
     drop(metrics.take());
-    if let Some(path) = path {
-        let started =
-            Metrics::start(&path, accelerators.clone()).map_err(|error| StartError::Listen(path.clone(), error))?;
-        *metrics = Some((path, started));
+    if let Some(place) = place {
+        let started = Metrics::start(&place, accelerators.clone());
+        let started = started.map_err(|error| StartError::Listen(place.path.clone(), error))?;
+        *metrics = Some((place, started));
     }
     Ok(())
 }
@@ -105,9 +106,8 @@ fn change_metrics(
 /// Makes it as the new settings say. What cannot be made is told, and the rest goes on.
 fn reload(accelerators: &Accelerators, metrics: &mut OneMetrics, settings: Settings) {
     descriptors::provide(&settings);
-    let stays = |old: &settings::Accelerator| {
-        settings.accelerators.iter().any(|new| new.name == old.name && is_same_socket(old, new))
-    };
+    let named = |old: &settings::Accelerator| settings.accelerators.iter().find(|new| new.name == old.name);
+    let stays = |old: &settings::Accelerator| named(old).is_some_and(|new| new.socket.path == old.socket.path);
     let gone: Vec<Accelerator> = {
         let mut all = accelerators.lock();
         let (kept, gone) = all.drain(..).partition(|accelerator| stays(&accelerator.settings()));
@@ -115,27 +115,40 @@ fn reload(accelerators: &Accelerators, metrics: &mut OneMetrics, settings: Setti
         gone
     };
     for accelerator in &gone {
-        tracing::info!("Accelerator {} is no longer named and ends.", accelerator.settings().name);
+        let old = accelerator.settings();
+        match named(&old) {
+            None => tracing::info!("Accelerator {} is no longer named and ends.", old.name),
+            Some(new) => tracing::info!(
+                "Accelerator {} moves from {} to {}: its clients are disconnected.",
+                old.name,
+                old.socket.path.display(),
+                new.socket.path.display()
+            ),
+        }
     }
     end(gone);
     for new in settings.accelerators {
         let known = {
             let all = accelerators.lock();
             let known = all.iter().find(|accelerator| accelerator.settings().name == new.name);
-            known.map(|accelerator| accelerator.change(new.clone())).is_some()
+            known.map(|accelerator| accelerator.change(new.clone()))
         };
-        if !known && let Err(error) = start(accelerators, new) {
-            tracing::error!("An accelerator is missing: {error}.");
+        match known {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::error!("The socket of accelerator {} stays as it was: {error}.", new.name);
+            }
+            None => {
+                if let Err(error) = start(accelerators, new) {
+                    tracing::error!("An accelerator is missing: {error}.");
+                }
+            }
         }
     }
     if let Err(error) = change_metrics(metrics, settings.metrics, accelerators) {
         tracing::error!("There are no statistics: {error}.");
     }
     tracing::info!("The settings were read again.");
-}
-
-fn is_same_socket(old: &settings::Accelerator, new: &settings::Accelerator) -> bool {
-    (&old.socket, old.permissions, old.group) == (&new.socket, new.permissions, new.group)
 }
 
 fn end(mut gone: Vec<Accelerator>) {

@@ -1,12 +1,13 @@
 //! The command line of gipsec-device.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{ArgGroup, Parser};
 use gipsec_device::{
     daemon,
     memory::MemoryRule,
-    settings::{AcceleratorTable, Mode, Settings, SettingsError},
+    settings::{AcceleratorTable, METRICS_MODE, Mode, Settings, SettingsError},
+    socket::Place,
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -27,6 +28,9 @@ struct Arguments {
     /// Clients at most, in mode shared [default: 16]
     #[arg(long, value_name = "N", requires = "socket")]
     max_clients: Option<usize>,
+    /// In mode shared: whether one client may have all of it, while nobody else is attached
+    #[arg(long, requires = "socket")]
+    exclusive: bool,
     /// Pairs of data queues, each with a thread for each client [default: 2]
     #[arg(long, value_name = "N", requires = "socket")]
     pairs: Option<usize>,
@@ -62,6 +66,7 @@ impl Arguments {
             socket: self.socket.clone(),
             mode: self.mode,
             max_clients: self.max_clients,
+            exclusive: self.exclusive,
             pairs: self.pairs,
             max_sas: self.max_sas,
             polling_us: self.polling_us,
@@ -70,7 +75,8 @@ impl Arguments {
             socket_group: self.socket_group.clone(),
             ..AcceleratorTable::default()
         };
-        Settings::new(vec![table], "".as_ref(), self.metrics.clone())
+        let metrics = self.metrics.clone().map(|path| Place { path, permissions: METRICS_MODE, group: None });
+        Settings::new(vec![table], "".as_ref(), metrics)
     }
 }
 
@@ -83,7 +89,12 @@ fn main() -> ExitCode {
             .with_env_var("GIPSEC_LOG")
             .from_env_lossy(),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
     let result = arguments
         .settings()
         .map_err(daemon::StartError::from)

@@ -1,105 +1,179 @@
 //! Statistics for people: the Prometheus text form at a local socket, to whoever connects, with a header of HTTP for those
-//! who ask in HTTP. One thread; it reads what others count, and trusts nothing that it is sent.
+//! who ask in HTTP. One thread; it reads what others count, trusts nothing that it is sent, and waits for nobody alone.
 
 use std::{
     fmt::Write as _,
-    io::{self, Read, Write},
-    net::Shutdown,
+    io::{self, ErrorKind, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gipsec_engine::DropReason;
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
     accelerator::Accelerator,
     client::{REASONS, Snapshot},
-    socket::{self, SocketFile},
+    ring::Event,
+    socket::{self, Place, SocketFile},
 };
 
-/// How long a request may take to arrive, and a reader to read.
+/// How long a request may take to arrive; who says nothing gets the text without a header then.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a reader may take for everything, and how long when others wait.
+const WHOLE: Duration = Duration::from_secs(5);
+const HURRY: Duration = Duration::from_millis(400);
+/// Readers at once.
+const READERS: usize = 32;
+/// How long a text is told before there is a new one.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// The accelerators, as the daemon has them.
 pub type Accelerators = Arc<Mutex<Vec<Accelerator>>>;
 
 /// The socket of the statistics. It goes when this is dropped.
 pub struct Metrics {
-    file: Option<SocketFile>,
+    _file: SocketFile,
     ending: Arc<AtomicBool>,
-    path: std::path::PathBuf,
+    wake: Event,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Metrics {
-    /// Listens at `path`.
-    pub fn start(path: &Path, accelerators: Accelerators) -> io::Result<Self> {
-        let (listener, file) = socket::listen(path, 0o660, None)?;
-        let ending = Arc::new(AtomicBool::new(false));
-        let ends = ending.clone();
-        let thread =
-            thread::Builder::new().name("metrics".into()).spawn(move || serve(&listener, &accelerators, &ends))?;
-        Ok(Self { file: Some(file), ending, path: path.into(), thread: Some(thread) })
+    /// Listens.
+    pub fn start(place: &Place, accelerators: Accelerators) -> io::Result<Self> {
+        let (listener, file) = socket::listen(place)?;
+        listener.set_nonblocking(true)?;
+        let (wake, ending) = (Event::new()?, Arc::new(AtomicBool::new(false)));
+        let (woken, ends) = (wake.clone(), ending.clone());
+        let thread = thread::Builder::new().name("metrics".into()).spawn(move || {
+            let texts = Texts { accelerators, last: None };
+            serve(&listener, texts, &woken, &ends);
+        })?;
+        Ok(Self { _file: file, ending, wake, thread: Some(thread) })
     }
 }
 
 impl Drop for Metrics {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Release);
-        // Wakes the thread. When nobody can connect, it stays until the process ends.
-        let woken = UnixStream::connect(&self.path).is_ok();
-        self.file = None;
-        if let Some(thread) = self.thread.take().filter(|_| woken) {
+        self.wake.write();
+        if let Some(thread) = self.thread.take() {
+            // A panic there is told by the hook.
             drop(thread.join());
         }
     }
 }
 
-fn serve(listener: &UnixListener, accelerators: &Accelerators, ending: &AtomicBool) {
-    for stream in listener.incoming() {
-        if ending.load(Ordering::Acquire) {
-            return;
+/// What is told: to all who ask at about the same time, the same.
+struct Texts {
+    accelerators: Accelerators,
+    last: Option<(Instant, Arc<str>)>,
+}
+
+impl Texts {
+    fn get(&mut self) -> Arc<str> {
+        if let Some((since, text)) = &self.last
+            && since.elapsed() < FRESH
+        {
+            return text.clone();
         }
-        match stream {
-            // One that hangs up, or does not read, has had its chance.
-            Ok(stream) => drop(answer(stream, accelerators)),
-            Err(_) => thread::sleep(PATIENCE),
+        let accelerators = self.accelerators.lock();
+        let text: Arc<str> = render(accelerators.iter().map(|accelerator| {
+            let (clients, refused) = accelerator.snapshots();
+            Reading { accelerator: accelerator.settings().name.clone(), clients, refused }
+        }))
+        .into();
+        self.last = Some((Instant::now(), text.clone()));
+        text
+    }
+}
+
+/// Somebody who asks.
+struct Reader {
+    stream: UnixStream,
+    since: Instant,
+    /// The header and the text, once it has asked.
+    answer: Option<(String, Arc<str>)>,
+    done: usize,
+}
+
+impl Reader {
+    /// Goes on with it as far as that is possible without waiting; whether it is still there.
+    fn goes_on(&mut self, texts: &mut Texts) -> bool {
+        if self.answer.is_none() {
+            let mut request = [0; 4096];
+            match self.stream.read(&mut request) {
+                Ok(length) => self.answer = Some(answer(&request[..length], texts)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.since.elapsed() < PATIENCE => return true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.answer = Some(answer(b"", texts)),
+                Err(_) => return false,
+            }
+        }
+        let Some((header, text)) = &self.answer else { return true };
+        loop {
+            let rest = match self.done.checked_sub(header.len()) {
+                None => &header.as_bytes()[self.done..],
+                Some(done) => &text.as_bytes()[done..],
+            };
+            match self.stream.write(rest) {
+                // It has everything.
+                Ok(0) => return false,
+                Ok(length) => self.done += length,
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
         }
     }
 }
 
-fn answer(mut stream: UnixStream, accelerators: &Accelerators) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut request = [0; 4096];
-    let length = stream.read(&mut request).unwrap_or(0);
-    let text = {
-        let accelerators = accelerators.lock();
-        render(accelerators.iter().map(|accelerator| {
-            let (clients, refused) = accelerator.snapshots();
-            Reading { accelerator: accelerator.settings().name.clone(), clients, refused }
-        }))
-    };
-    let request = &request[..length];
-    let is_http = request.starts_with(b"GET ") || request.starts_with(b"HEAD ");
-    if is_http {
+fn answer(request: &[u8], texts: &mut Texts) -> (String, Arc<str>) {
+    let text = texts.get();
+    let head = request.starts_with(b"HEAD ");
+    let header = if head || request.starts_with(b"GET ") {
         let length = text.len();
-        write!(
-            stream,
-            "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\n\r\n"
-        )?;
+        format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\n\r\n")
+    } else {
+        String::new()
+    };
+    (header, if head { "".into() } else { text })
+}
+
+fn serve(listener: &UnixListener, mut texts: Texts, wake: &Event, ending: &AtomicBool) {
+    let mut readers: Vec<Reader> = Vec::new();
+    while !ending.load(Ordering::Acquire) {
+        let of_listener = if readers.len() < READERS { PollFlags::IN } else { PollFlags::empty() };
+        let mut polled = vec![PollFd::new(wake, PollFlags::IN), PollFd::new(listener, of_listener)];
+        polled.extend(readers.iter().map(|reader| {
+            PollFd::new(&reader.stream, if reader.answer.is_none() { PollFlags::IN } else { PollFlags::OUT })
+        }));
+        let soon = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        if poll(&mut polled, (!readers.is_empty()).then_some(&soon)).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        while readers.len() < READERS {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    if stream.set_nonblocking(true).is_ok() {
+                        readers.push(Reader { stream, since: Instant::now(), answer: None, done: 0 });
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // No file descriptors.
+                Err(_) => {
+                    thread::sleep(PATIENCE);
+                    break;
+                }
+            }
+        }
+        let whole = if readers.len() < READERS { WHOLE } else { HURRY };
+        readers.retain_mut(|reader| reader.goes_on(&mut texts) && reader.since.elapsed() < whole);
     }
-    if !request.starts_with(b"HEAD ") {
-        stream.write_all(text.as_bytes())?;
-    }
-    stream.shutdown(Shutdown::Write)
 }
 
 /// What is told of an accelerator.

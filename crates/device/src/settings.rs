@@ -8,12 +8,17 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{backend::MAX_PAIRS, limits::Limits, memory::MemoryRule, rate::Rate, table::MAX_SAS};
+use crate::{backend::MAX_PAIRS, limits::Limits, memory::MemoryRule, rate::Rate, socket::Place, table::MAX_SAS};
 
 /// Where sockets are when nothing else is said.
 pub const DIRECTORY: &str = "/run/gipsec";
 /// Clients of an accelerator at most.
 const MAX_CLIENTS: usize = 1024;
+/// Permissions of sockets, when nothing else is said.
+const SOCKET_MODE: u32 = 0o660;
+/// Those of the statistics' one: they are of all clients.
+pub const METRICS_MODE: u32 = 0o600;
+const OCTAL: &str = "is not an octal number such as \"0660\"";
 /// Bytes of a name at most.
 const NAME_SIZE: usize = 15;
 
@@ -47,6 +52,8 @@ pub struct AcceleratorTable {
     #[serde(default)]
     pub mode: Mode,
     pub max_clients: Option<usize>,
+    #[serde(default)]
+    pub exclusive: bool,
     pub pairs: Option<usize>,
     pub polling_us: Option<u64>,
     #[serde(default)]
@@ -68,6 +75,8 @@ pub struct AcceleratorTable {
 struct File {
     directory: Option<PathBuf>,
     metrics: Option<PathBuf>,
+    metrics_mode: Option<String>,
+    metrics_group: Option<String>,
     #[serde(default)]
     accelerator: Vec<AcceleratorTable>,
 }
@@ -78,9 +87,11 @@ pub struct Accelerator {
     /// What applications open it by.
     pub name: String,
     /// Where it listens.
-    pub socket: PathBuf,
-    /// Clients in shared mode; 0: exclusive.
+    pub socket: Place,
+    /// Clients in shared mode; 0: none.
     pub shared: usize,
+    /// Whether one may have all of it.
+    pub exclusive: bool,
     /// Clients of any kind.
     pub clients: usize,
     /// Pairs of data queues.
@@ -89,10 +100,6 @@ pub struct Accelerator {
     pub polling: Duration,
     /// Which memory is taken.
     pub memory: MemoryRule,
-    /// Permissions of the socket.
-    pub permissions: u32,
-    /// Its group.
-    pub group: Option<u32>,
     /// What a client may hold.
     pub limits: Limits,
 }
@@ -103,7 +110,7 @@ pub struct Settings {
     /// In the order in which they were written.
     pub accelerators: Vec<Accelerator>,
     /// Where statistics are read.
-    pub metrics: Option<PathBuf>,
+    pub metrics: Option<Place>,
 }
 
 impl Settings {
@@ -120,15 +127,20 @@ impl Settings {
             wrong(format_args!("{place}{}", error.message()))
         })?;
         let directory = file.directory.unwrap_or_else(|| DIRECTORY.into());
-        Self::new(file.accelerator, &directory, file.metrics)
+        let (mode, group) = (file.metrics_mode.as_deref(), file.metrics_group.as_deref());
+        if file.metrics.is_none() && (mode.is_some() || group.is_some()) {
+            return Err(wrong("metrics_mode and metrics_group are for metrics"));
+        }
+        let metrics = file.metrics.map(|path| {
+            let permissions =
+                permissions(mode, METRICS_MODE).ok_or_else(|| wrong(format_args!("metrics_mode {OCTAL}")));
+            Ok(Place { path, permissions: permissions?, group: group.map(group_id).transpose()? })
+        });
+        Self::new(file.accelerator, &directory, metrics.transpose()?)
     }
 
     /// Checks accelerators, from wherever.
-    pub fn new(
-        tables: Vec<AcceleratorTable>,
-        directory: &Path,
-        metrics: Option<PathBuf>,
-    ) -> Result<Self, SettingsError> {
+    pub fn new(tables: Vec<AcceleratorTable>, directory: &Path, metrics: Option<Place>) -> Result<Self, SettingsError> {
         let accelerators =
             tables.into_iter().map(|table| Accelerator::new(table, directory)).collect::<Result<Vec<_>, _>>()?;
         if accelerators.is_empty() {
@@ -138,9 +150,9 @@ impl Settings {
             if accelerators[..at].iter().any(|other| other.name == one.name) {
                 return Err(wrong(format_args!("accelerator \"{}\" is named twice", one.name)));
             }
-            let taken = accelerators[..at].iter().any(|other| other.socket == one.socket);
-            if taken || metrics.as_ref() == Some(&one.socket) {
-                return Err(wrong(format_args!("the socket {} is named twice", one.socket.display())));
+            let mut others = accelerators[..at].iter().map(|other| &other.socket).chain(&metrics);
+            if others.any(|other| other.path == one.socket.path) {
+                return Err(wrong(format_args!("the socket {} is named twice", one.socket.path.display())));
             }
         }
         Ok(Self { accelerators, metrics })
@@ -188,26 +200,20 @@ impl Accelerator {
         if !(1..=MAX_CLIENTS).contains(&clients) {
             return Err(of("max_clients is not from 1 to 1024"));
         }
-        let permissions = match &table.socket_mode {
-            None => 0o660,
-            Some(mode) => u32::from_str_radix(mode, 8)
-                .ok()
-                .filter(|mode| *mode <= 0o777)
-                .ok_or_else(|| of("socket_mode is not an octal number such as \"0660\""))?,
+        let permissions = permissions(table.socket_mode.as_deref(), SOCKET_MODE);
+        let group = table.socket_group.as_deref().map(group_id).transpose();
+        let socket = Place {
+            path: table.socket.unwrap_or_else(|| directory.join(format!("{name}.sock"))),
+            permissions: permissions.ok_or_else(|| of(&format!("socket_mode {OCTAL}")))?,
+            group: group.map_err(|error| of(&error.0))?,
         };
-        let group = table
-            .socket_group
-            .as_deref()
-            .map(|group| group_id(group).ok_or_else(|| of(&format!("there is no group \"{group}\""))));
-        let socket = table.socket.unwrap_or_else(|| directory.join(format!("{name}.sock")));
         Ok(Self {
             shared: if table.mode == Mode::Shared { clients } else { 0 },
+            exclusive: table.mode == Mode::Exclusive || table.exclusive,
             clients,
             pairs,
             polling: Duration::from_micros(table.polling_us.unwrap_or(200).min(1_000_000)),
             memory: table.memory,
-            permissions,
-            group: group.transpose()?,
             limits,
             socket,
             name,
@@ -215,15 +221,21 @@ impl Accelerator {
     }
 }
 
+/// Permissions as they are written; None: that is no number.
+fn permissions(mode: Option<&str>, default: u32) -> Option<u32> {
+    mode.map_or(Some(default), |mode| u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o777))
+}
+
 /// The number of a group in /etc/group, or the number that it is.
-fn group_id(group: &str) -> Option<u32> {
-    group.parse().ok().or_else(|| {
+fn group_id(group: &str) -> Result<u32, SettingsError> {
+    let named = || {
         let groups = fs::read_to_string("/etc/group").ok()?;
         groups.lines().find_map(|line| {
             let mut fields = line.split(':');
             (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok()).flatten()
         })
-    })
+    };
+    group.parse().ok().or_else(named).ok_or_else(|| wrong(format_args!("there is no group \"{group}\"")))
 }
 
 #[cfg(test)]
@@ -235,13 +247,15 @@ mod tests {
         let example = include_str!("../../../dist/gipsec-device.toml");
         let settings = Settings::parse(example).unwrap();
         assert_eq!(settings.accelerators.len(), 1);
-        assert_eq!(settings.accelerators[0].socket, Path::new("/run/gipsec/ipsec0.sock"));
+        assert_eq!(settings.accelerators[0].socket.path, Path::new("/run/gipsec/ipsec0.sock"));
         // Every setting that is shown as a comment is one, and its value is the default.
         let all = example.lines().map(|line| line.strip_prefix("#! ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
         let shown = Settings::parse(&all).unwrap();
         let mut defaults = settings.accelerators[0].clone();
-        defaults.group = shown.accelerators[0].group;
+        defaults.socket.group = shown.accelerators[0].socket.group;
         assert_eq!(shown.accelerators[0], defaults);
+        let metrics = Place { group: None, ..shown.metrics.unwrap() };
+        assert_eq!(Some(metrics), settings.metrics);
     }
 
     #[test]
@@ -262,6 +276,8 @@ mod tests {
             ("[[accelerator]]\nname = \"a\"\nsocket_group = \"no such group\"", "there is no group"),
             ("[[accelerator]]\nname = \"a\"\n[[accelerator]]\nname = \"a\"", "named twice"),
             ("metrics = \"/run/gipsec/a.sock\"\n[[accelerator]]\nname = \"a\"", "named twice"),
+            ("metrics_mode = \"0600\"\n[[accelerator]]\nname = \"a\"", "are for metrics"),
+            ("metrics = \"/m\"\nmetrics_mode = \"x\"\n[[accelerator]]\nname = \"a\"", "metrics_mode is not"),
             ("[[accelerator", "line 1: "),
         ] {
             let error = Settings::parse(text).unwrap_err().to_string();
@@ -274,7 +290,7 @@ mod tests {
         let table = AcceleratorTable { socket: Some("/tmp/x/ipsec7.sock".into()), ..AcceleratorTable::default() };
         let settings = Settings::new(vec![table], Path::new("/nowhere"), None).unwrap();
         assert_eq!(settings.accelerators[0].name, "ipsec7");
-        assert_eq!(group_id("root"), Some(0));
-        assert_eq!(group_id("77"), Some(77));
+        assert_eq!(group_id("root").ok(), Some(0));
+        assert_eq!(group_id("77").ok(), Some(77));
     }
 }

@@ -25,7 +25,7 @@ const ANSWER: u64 = 0x10_0000;
 
 /// A client with an outbound SA, and its number.
 fn client() -> (Client, u64) {
-    let client = Client::new(Limits::default(), Arc::new(Place::new(0)));
+    let client = Client::new(Limits::default(), Arc::new(Place::new(0, true)));
     client.set_features(feature::ALL | feature::VERSION_1);
     let mut answer = Vec::new();
     let attach = Command::Attach { mode: AttachMode::Exclusive, name: [0; 64] }.encode(0).unwrap();

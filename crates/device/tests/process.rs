@@ -5,7 +5,10 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    os::unix::net::UnixStream,
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
     path::Path,
     process::{Child, Command as Process, Stdio},
     sync::{Arc, Mutex},
@@ -144,6 +147,60 @@ fn sighup_reads_the_file_again() {
     let mut again = Driver::connect(&path("two"), &Setup::default());
     eventually("the place", || again.attach(AttachMode::Shared) == Ok(()));
     assert_eq!(again.config().max_sas.get(), 6);
+}
+
+#[test]
+fn sighup_changes_the_permissions_of_sockets_in_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("device.toml");
+    let socket = directory.path().join("one.sock");
+    let write = |accelerator: &str| {
+        fs::write(&file, format!("directory = {:?}\n[[accelerator]]\n{accelerator}", text(directory.path()))).unwrap();
+    };
+    write("name = \"one\"");
+    let daemon = Daemon::start(&["--config", text(&file)]);
+    let mut driver = Driver::attached(&socket, AttachMode::Exclusive);
+    let mode = || fs::metadata(&socket).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o660);
+    write("name = \"one\"\nsocket_mode = \"0666\"");
+    daemon.signal(Signal::HUP);
+    eventually("the permissions", || mode() == 0o666);
+    driver.round_trip(1, 2);
+    let moved = directory.path().join("moved.sock");
+    write("name = \"one\"\nsocket = \"MOVED\"".replace("MOVED", text(&moved)).as_str());
+    daemon.signal(Signal::HUP);
+    eventually("the new socket", || moved.exists() && !socket.exists() && driver.is_over());
+    assert_eq!(daemon.says("moves from").len(), 1);
+    assert_eq!(daemon.says("no longer named").len(), 0);
+}
+
+#[test]
+fn statistics_end_though_their_socket_is_somebody_elses() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, metrics) = (directory.path().join("ipsec0.sock"), directory.path().join("metrics"));
+    let mut daemon = Daemon::start(&["--socket", text(&socket), "--metrics", text(&metrics)]);
+    fs::remove_file(&metrics).unwrap();
+    let _other = UnixListener::bind(&metrics).unwrap();
+    let start = Instant::now();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(1) && metrics.exists());
+}
+
+#[test]
+fn statistics_are_the_owners_and_wait_for_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, metrics) = (directory.path().join("ipsec0.sock"), directory.path().join("metrics"));
+    let _daemon = Daemon::start(&["--socket", text(&socket), "--metrics", text(&metrics)]);
+    assert_eq!(fs::metadata(&metrics).unwrap().permissions().mode() & 0o777, 0o600);
+    let silent: Vec<_> = (0..100).map(|_| UnixStream::connect(&metrics).unwrap()).collect();
+    let start = Instant::now();
+    let mut stream = UnixStream::connect(&metrics).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.contains("gipsec_clients") && start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    drop(silent);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn sixty_four_clients_at_once_see_their_own() {
 
 #[test]
 fn modes_that_conflict_are_busy() {
-    let device = Local::start(shared(2));
+    let device = Local::start(AcceleratorTable { exclusive: true, ..shared(2) });
     let mut first = Driver::connect(&device.path(), &Setup::default());
     let mut second = Driver::connect(&device.path(), &Setup::default());
     assert_eq!(first.config().open_modes, 3);
@@ -76,6 +76,16 @@ fn modes_that_conflict_are_busy() {
     assert_eq!(third.attach(AttachMode::Exclusive), Err(RequestStatus::Busy));
     assert_eq!(third.config().open_modes, 2);
     third.attach(AttachMode::Shared).unwrap();
+}
+
+#[test]
+fn nobody_has_what_is_shared_alone() {
+    let device = Local::start(shared(2));
+    let mut first = Driver::connect(&device.path(), &Setup::default());
+    assert_eq!(first.config().open_modes, 2);
+    assert_eq!(first.attach(AttachMode::Exclusive), Err(RequestStatus::Busy));
+    first.attach(AttachMode::Shared).unwrap();
+    Driver::attached(&device.path(), AttachMode::Shared);
 }
 
 #[test]
@@ -305,6 +315,30 @@ fn a_driver_that_starts_anew_is_detached_and_one_that_pauses_is_not() {
     driver.start_queue(0, 0).unwrap();
     assert_eq!(driver.command(&Command::Statistics, 0), Err(RequestStatus::NotAttached));
     driver.attach(AttachMode::Exclusive).unwrap();
+}
+
+#[test]
+fn a_pause_where_the_index_wraps_is_no_reset() {
+    let device = Local::start(AcceleratorTable::default());
+    let mut driver = Driver::connect(&device.path(), &Setup::default());
+    driver.frontend.get_vring_base(0).unwrap();
+    driver.queues[0].next_avail = 65_534;
+    driver.set_avail_index(0, 65_534);
+    driver.start_queue(0, 65_534).unwrap();
+    driver.attach(AttachMode::Exclusive).unwrap();
+    driver.totals();
+    assert_eq!(driver.frontend.get_vring_base(0).unwrap(), 0);
+    driver.start_queue(0, 0).unwrap();
+    driver.totals();
+}
+
+#[test]
+fn a_reset_forgets_the_features() {
+    let device = Local::start(AcceleratorTable::default());
+    let mut driver = Driver::attached(&device.path(), AttachMode::Exclusive);
+    driver.frontend.reset_device().unwrap();
+    // Rings are enabled by whoever has negotiated that, which is so no longer.
+    assert!(driver.frontend.set_vring_enable(0, true).is_err());
 }
 
 #[test]
