@@ -147,7 +147,7 @@ impl Backend {
     /// Has the workers complete what they have taken, and end.
     pub fn stop(&self) {
         self.ending.store(true, Ordering::Release);
-        self.seats.iter().for_each(|seat| seat.wake.write());
+        self.wake_all();
     }
 
     /// Whether the connection ends.
@@ -180,6 +180,11 @@ impl Backend {
         if let Some(seat) = self.seats.get(worker) {
             seat.wake.write();
         }
+    }
+
+    /// Has all of them do so.
+    pub fn wake_all(&self) {
+        self.seats.iter().for_each(|seat| seat.wake.write());
     }
 
     /// Waits until a worker has seen what was changed before, and has completed what it had taken.
@@ -252,6 +257,7 @@ impl Backend {
     fn serve(&self, thread: usize) -> Result<(), Broken> {
         let rings = &self.rings[2 * thread..][..2];
         let mut worker = self.seats[thread].worker.lock();
+        let mut attached = self.client.is_attached();
         worker.wake(self.offer.polling);
         let mut quiet: Option<Instant> = None;
         if thread == 0 {
@@ -266,6 +272,11 @@ impl Backend {
             let (mut worked, mut told) = (false, false);
             for (number, ring) in rings.iter().enumerate() {
                 worked |= worker.serve(&self.client, &memory, number, ring, &mut told)?;
+            }
+            let was_attached = std::mem::replace(&mut attached, self.client.is_attached());
+            if thread == 0 && was_attached && !attached {
+                // Data workers forget what they have.
+                self.wake_all();
             }
             if told {
                 self.wake(0);
@@ -291,6 +302,9 @@ impl Backend {
                 more |= worker::ask_for_kicks(&memory, ring)? && is_work;
             }
             if !more {
+                if !attached {
+                    worker.wipe();
+                }
                 worker.sleep();
                 return Ok(());
             }

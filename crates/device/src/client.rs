@@ -30,7 +30,7 @@ pub const REASON_NO_SA: usize = DropReason::ALL.len();
 /// The count of packets whose entry cannot be.
 pub const REASON_BAD_ENTRY: usize = DropReason::ALL.len() + 1;
 
-/// How long an SA that was taken out waits for the request that uses it.
+/// How long the SAs that a command takes out wait for the requests that use them.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// The SAs of a group, oldest first, inbound and outbound.
@@ -188,9 +188,7 @@ impl Client {
         }
         let mut state = self.state.lock();
         let groups: Vec<u32> = state.groups.keys().copied().collect();
-        for group in groups {
-            self.empty(&mut state, group);
-        }
+        self.empty(&mut state, &groups);
         *state = State::new(&self.limits);
         drop(state);
         self.events.clear();
@@ -265,17 +263,18 @@ impl Client {
         if let Some(group) = state.groups.get_mut(&group) {
             group.sas[place_of(entry.direction())].remove(&number);
         }
-        Ok(settle(state, &entry))
+        Ok(settle(state, &entry, Instant::now() + SETTLE))
     }
 
-    /// Deletes a group's SAs.
-    pub(crate) fn empty(&self, state: &mut State, group: u32) {
-        let Some(group) = state.groups.get_mut(&group) else { return };
-        let sas = std::mem::take(&mut group.sas);
-        for number in sas.into_iter().flatten() {
-            if let Some(entry) = self.table.remove(&mut state.allocation, number) {
-                settle(state, &entry);
-            }
+    /// Deletes the SAs of some groups.
+    pub(crate) fn empty(&self, state: &mut State, groups: &[u32]) {
+        let taken = groups.iter().filter_map(|group| Some(std::mem::take(&mut state.groups.get_mut(group)?.sas)));
+        let sas: Vec<u64> = taken.flatten().flatten().collect();
+        let gone: Vec<_> = sas.into_iter().filter_map(|sa| self.table.remove(&mut state.allocation, sa)).collect();
+        // One for all, for others wait for this.
+        let deadline = Instant::now() + SETTLE;
+        for entry in gone {
+            settle(state, &entry, deadline);
         }
     }
 
@@ -295,7 +294,7 @@ impl Client {
         if group == 0 || !state.groups.contains_key(&group) {
             return Err(RequestStatus::NotFound);
         }
-        self.empty(state, group);
+        self.empty(state, &[group]);
         state.groups.remove(&group);
         Ok(())
     }
@@ -370,9 +369,8 @@ impl Drop for Client {
 }
 
 /// Waits until no worker uses the SA any more, so that its counters are final and its keys go with `entry`.
-fn settle(state: &mut State, entry: &Arc<Entry>) -> (u64, u64) {
-    let mut since = None;
-    while Arc::strong_count(entry) > 1 && since.get_or_insert_with(Instant::now).elapsed() < SETTLE {
+fn settle(state: &mut State, entry: &Arc<Entry>, deadline: Instant) -> (u64, u64) {
+    while Arc::strong_count(entry) > 1 && Instant::now() < deadline {
         thread::yield_now();
     }
     let (packets, bytes) = entry.sa.done();

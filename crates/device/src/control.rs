@@ -206,8 +206,6 @@ fn flush(client: &Client, group: u32, all: bool) -> Outcome {
         return Err(RequestStatus::NotFound);
     }
     let groups: Vec<u32> = if all { state.groups.keys().copied().collect() } else { vec![group] };
-    for group in groups {
-        client.empty(&mut state, group);
-    }
+    client.empty(&mut state, &groups);
     Ok(())
 }

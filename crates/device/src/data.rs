@@ -17,13 +17,21 @@ use gipsec_virtio::message::{
     status::{BAD_ENTRY, NO_SA},
 };
 use zerocopy::{FromBytes, IntoBytes};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::{client::Client, limits::Limits, table::Found};
 
 /// Where results lie until they are written back.
 #[derive(Default)]
 pub struct Scratch {
-    results: Vec<u8>,
+    results: Zeroizing<Vec<u8>>,
+}
+
+impl Scratch {
+    /// Overwrites it.
+    pub fn wipe(&mut self) {
+        self.results.zeroize();
+    }
 }
 
 /// Bytes of a request that are read at most.
@@ -57,7 +65,7 @@ pub fn handle(
     told: &mut bool,
 ) -> usize {
     if room < size_of::<AnswerHeader>() {
-        client.refuse_request();
+        refuse(client);
         return 0;
     }
     let mut packets = ArrayVec::new();
@@ -66,11 +74,20 @@ pub fn handle(
             Batch { client, direction, message, packets: &mut packets, told }.run(scratch, dummies, &mut write)
         }
         Err(status) => {
-            client.refuse_request();
+            refuse(client);
             let header = AnswerHeader { status: (status as u32).into(), reserved: 0.into() };
             write(0, header.as_bytes());
             size_of::<AnswerHeader>()
         }
+    }
+}
+
+/// A request that has no packets: it is charged all the same.
+#[cold]
+fn refuse(client: &Client) {
+    client.refuse_request();
+    if let Some(bucket) = client.bucket() {
+        bucket.charge(Instant::now());
     }
 }
 
@@ -142,6 +159,8 @@ impl Batch<'_> {
         self.grant();
         let room: usize = self.packets.iter().map(|packet| packet.room).sum();
         if scratch.results.len() < room {
+            // Growing would leave a copy behind.
+            scratch.results.zeroize();
             scratch.results.resize(room, 0);
         }
         let mut verdicts: ArrayVec<Verdict, MAX_BATCH> = ArrayVec::new();

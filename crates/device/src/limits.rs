@@ -13,7 +13,7 @@ pub struct Limits {
     pub batch: u32,
     /// Bytes of a data request's packets, and of their rooms.
     pub bytes: u32,
-    /// Bytes of memory that it lets the device map.
+    /// Bytes of memory that it lets the device map. Pages that nobody has touched before are the daemon's when it does.
     pub memory: u64,
     /// What it may ask for in a second.
     pub rate: Rate,
@@ -21,6 +21,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sas: 65_536, groups: 4096, batch: 64, bytes: 1 << 20, memory: 1 << 36, rate: Rate::default() }
+        Self { sas: 65_536, groups: 4096, batch: 64, bytes: 1 << 20, memory: 1 << 30, rate: Rate::default() }
     }
 }

@@ -43,6 +43,9 @@ struct Arguments {
     /// Which memory clients may pass
     #[arg(long, value_enum, default_value_t, requires = "socket")]
     memory: MemoryRule,
+    /// Bytes of memory that a client may pass; a virtual machine passes all of its own [default: 1073741824]
+    #[arg(long, value_name = "BYTES", requires = "socket")]
+    max_memory: Option<u64>,
     /// Permissions of the socket, octal [default: 0660]
     #[arg(long, value_name = "MODE", requires = "socket")]
     socket_mode: Option<String>,
@@ -71,6 +74,7 @@ impl Arguments {
             max_sas: self.max_sas,
             polling_us: self.polling_us,
             memory: self.memory,
+            max_memory: self.max_memory,
             socket_mode: self.socket_mode.clone(),
             socket_group: self.socket_group.clone(),
             ..AcceleratorTable::default()

@@ -25,7 +25,7 @@ pub enum MemoryRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
     /// Too much.
-    #[error("it is {0} bytes, and {1} are allowed")]
+    #[error("it is {0} bytes, and {1} are allowed (max_memory)")]
     TooMuch(u64, u64),
     /// In too many pieces.
     #[error("it is {0} regions, and {MAX_REGIONS} are allowed")]

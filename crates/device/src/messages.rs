@@ -124,6 +124,7 @@ impl VhostUserBackendReqHandlerMut for Messages {
         self.features = 0;
         self.backend.client().set_features(0);
         self.backend.client().detach();
+        self.backend.wake_all();
         Ok(())
     }
 

@@ -2,7 +2,10 @@
 //! eventq of a client, one more each pair of data queues. A driver's rings are hostile: what the `virtio-queue` crate
 //! finds wrong with one ends the connection.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use gipsec_engine::Direction;
 use virtio_queue::{Error, QueueOwnedT, QueueT};
@@ -10,10 +13,12 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use zerocopy::IntoBytes;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{client::Client, control, data, request::Request, ring::Ring};
+use crate::{client::Client, control, data, rate::Bucket, request::Request, ring::Ring};
 
 /// Requests that are taken from one ring before the worker looks at the other one.
 const BURST: usize = 32;
+/// Bytes of them, up to which one more is taken: whoever stops a ring waits for a burst.
+const BURST_BYTES: usize = 8 << 20;
 /// Bytes of a buffer in eventq at least.
 const EVENT_SIZE: usize = size_of::<gipsec_virtio::message::event::EventRecord>();
 /// VRING_AVAIL_F_NO_INTERRUPT.
@@ -85,6 +90,14 @@ impl Worker {
         }
     }
 
+    /// Overwrites what is left of packets.
+    pub fn wipe(&mut self) {
+        if !self.message.is_empty() {
+            self.message.zeroize();
+            self.scratch.wipe();
+        }
+    }
+
     /// Was woken: the window grows when looking for `most` would have found the work, and shrinks when it would not.
     pub fn wake(&mut self, most: Duration) {
         const LEAST: Duration = Duration::from_micros(10);
@@ -125,12 +138,17 @@ impl Worker {
     ) -> Result<bool, Broken> {
         let role = self.role(number);
         let mut request = Request::default();
-        let mut served = 0;
-        while served < BURST {
+        let (mut served, mut bytes) = (0, 0);
+        while served < BURST && bytes < BURST_BYTES {
             if role == Role::Event && client.events().is_empty() {
                 break;
             }
             let Some((head, sound)) = take(memory, ring, &mut request)? else { break };
+            let size = request.readable.length().saturating_add(request.writable.length());
+            if let Some(wait) = client.bucket().and_then(Bucket::wait) {
+                // A long one longer.
+                thread::sleep(wait * u32::try_from(1 + (size >> 20)).unwrap_or(1).min(50));
+            }
             let used = match role {
                 Role::Control => self.control_request(client, &request, sound),
                 Role::Event => write_event(client, &request),
@@ -140,6 +158,7 @@ impl Worker {
             let used = u32::try_from(used).unwrap_or(u32::MAX);
             ring.lock().queue.add_used(memory, head, used)?;
             served += 1;
+            bytes += size;
         }
         if served > 0 {
             notify(memory, ring)?;
@@ -148,6 +167,9 @@ impl Worker {
     }
 
     fn control_request(&mut self, client: &Client, request: &Request<'_>, sound: bool) -> usize {
+        if let Some(bucket) = client.bucket() {
+            bucket.charge(Instant::now());
+        }
         let length = self.read(request, if sound { control::MAX_REQUEST } else { 0 });
         control::handle(client, &self.message[..length], request.writable.length(), &mut self.answer);
         // There may be keys in it.

@@ -269,7 +269,8 @@ fn beyond_its_rate_a_client_is_told_so() {
     let answer = driver.packets(queue_of(Direction::Outbound), &[(sa, &packet[..]); 32], 256).unwrap();
     let full = status::packet_status(gipsec_engine::PacketError::QueueFull);
     let granted = answer.iter().take_while(|(status, _)| *status == 0).count();
-    assert!((10..=12).contains(&granted), "{granted}");
+    // Ten at once, of which commands have taken two.
+    assert!((8..=12).contains(&granted), "{granted}");
     assert!(answer[granted..].iter().all(|(status, result)| *status == full && result.is_empty()));
     assert_eq!(driver.totals().packets_refused.get(), 32 - granted as u64);
 }
