@@ -81,6 +81,9 @@ fn start(accelerators: &Arc<Mutex<Vec<Accelerator>>>, settings: settings::Accele
     let (name, socket) = (settings.name.clone(), settings.socket.path.clone());
     let accelerator = Accelerator::start(settings).map_err(|error| StartError::Listen(socket.clone(), error))?;
     tracing::info!("Accelerator {name} listens at {}.", socket.display());
+    if socket.extension().is_none_or(|extension| extension != "sock") {
+        tracing::warn!("The library does not find {}: its name does not end in \".sock\".", socket.display());
+    }
     accelerators.lock().push(accelerator);
     Ok(())
 }

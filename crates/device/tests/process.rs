@@ -171,6 +171,7 @@ fn sighup_changes_the_permissions_of_sockets_in_place() {
     daemon.signal(Signal::HUP);
     eventually("the new socket", || moved.exists() && !socket.exists() && driver.is_over());
     assert_eq!(daemon.says("moves from").len(), 1);
+    assert_eq!(daemon.says("does not find").len(), 0);
     assert_eq!(daemon.says("no longer named").len(), 0);
 }
 
@@ -286,12 +287,13 @@ fn connections_leave_no_descriptor_behind() {
 #[test]
 fn without_descriptors_it_waits_for_some() {
     let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("ipsec0.sock");
+    let socket = directory.path().join("ipsec0");
     let limited = "ulimit -n 60; exec \"$0\" \"$@\"";
     let mut process = Process::new("sh");
     process.args(["-c", limited, env!("CARGO_BIN_EXE_gipsec-device"), "--socket", text(&socket), "--mode", "shared"]);
     let daemon = Daemon::spawn(&mut process);
     assert_eq!(daemon.says("file descriptors, and 60 are allowed").len(), 1);
+    assert_eq!(daemon.says("does not end in \".sock\"").len(), 1);
     let threads = || fs::read_dir(format!("/proc/{}/task", daemon.0.id())).unwrap().count();
     let (idle, before) = (threads(), daemon.descriptors());
     let streams: Vec<_> = (0..20).map(|_| UnixStream::connect(&socket).unwrap()).collect();
