@@ -199,8 +199,10 @@ impl Client {
 
     /// For how long it has not been attached; None: it is, or is closed.
     pub fn unattached_for(&self) -> Option<Duration> {
-        let state = self.state.lock();
-        (!self.is_attached() && !self.is_closed()).then(|| state.since.elapsed())
+        // An attached one may be busy, and need not be asked.
+        let is_idle = || !self.is_attached() && !self.is_closed();
+        let state = is_idle().then(|| self.state.lock())?;
+        is_idle().then(|| state.since.elapsed())
     }
 
     /// Whether there is no attaching any more.

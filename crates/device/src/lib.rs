@@ -2,7 +2,8 @@
 //!
 //! A packet's way: `backend` is woken, `worker` takes a request from a ring, `request` copies it out of the driver's
 //! memory, `data` has the engine process it, and what comes out goes back the same way. Commands go through `control` to
-//! the `client`, which has the SAs. `accelerator` is a socket with its connections, `daemon` all of them.
+//! the `client`, which has the SAs. `messages` sets up memory and rings, `connection` is a client's threads, `accelerator`
+//! a socket with its connections, `daemon` all of them.
 
 #![forbid(unsafe_code)]
 

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use gipsec_device::{backend::DRAIN, settings::AcceleratorTable};
+use gipsec_device::{
+    backend::DRAIN,
+    settings::{AcceleratorTable, Mode},
+};
 use gipsec_virtio::message::control::{AttachMode, Command};
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
@@ -61,14 +64,19 @@ fn a_full_eventfd_holds_nothing_that_others_need() {
 
 #[test]
 fn a_ring_whose_worker_is_stuck_does_not_stop() {
-    let mut device = Local::start(AcceleratorTable::default());
+    let device = Local::start(AcceleratorTable::default());
     let mut driver = Driver::attached(&device.path(), AttachMode::Exclusive);
     stick(&mut driver);
     assert!(driver.frontend.get_vring_base(0).is_err());
     let mut other = Driver::connect(&device.path(), &Setup::default());
     eventually("the place", || other.attach(AttachMode::Exclusive) == Ok(()));
-    // And the device ends in spite of one.
-    stick(&mut other);
+}
+
+#[test]
+fn workers_that_are_stuck_delay_the_end_once() {
+    let mut device = Local::start(AcceleratorTable { mode: Mode::Shared, ..AcceleratorTable::default() });
+    let mut drivers: Vec<Driver> = (0..3).map(|_| Driver::attached(&device.path(), AttachMode::Shared)).collect();
+    drivers.iter_mut().for_each(stick);
     assert!(device.end() < DRAIN + Duration::from_secs(2));
 }
 

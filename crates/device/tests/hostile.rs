@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::{io::Write, os::unix::net::UnixStream, thread, time::Duration};
+use std::{
+    io::Write,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    thread,
+    time::Duration,
+};
 
 use gipsec_device::settings::{AcceleratorTable, Mode};
 use gipsec_engine::Direction;
@@ -13,6 +18,7 @@ use gipsec_virtio::message::{
 };
 use rustix::fs::{MemfdFlags, ftruncate};
 use support::{BASE, Driver, INDIRECT, Local, MEMORY, NEXT, Setup, WRITE, data_message, eventually, queue_of, sas};
+use vhost::{VhostUserMemoryRegionInfo, vhost_user::VhostUserFrontend};
 use vm_memory::{Bytes, GuestAddress};
 
 /// A device with a good driver, which is tried at the end, and a bad one.
@@ -282,6 +288,34 @@ fn memory_that_can_shrink_is_not_taken() {
         assert!(ftruncate(&driver.file, 0).is_err());
         let unsealed = Setup { memfd: MemfdFlags::empty(), ..Setup::default() };
         assert!(Driver::try_connect(&device.path(), &unsealed).is_err());
+    });
+}
+
+#[test]
+fn memory_comes_and_goes_and_is_limited() {
+    with_witness(|_, mut driver| {
+        assert_eq!(driver.frontend.get_max_mem_slots().unwrap(), 32);
+        let region = |number: u64| VhostUserMemoryRegionInfo {
+            guest_phys_addr: (1 << 40) + 4096 * number,
+            memory_size: 4096,
+            userspace_addr: (1 << 41) + 4096 * number,
+            mmap_offset: 0,
+            mmap_handle: driver.file.as_raw_fd(),
+        };
+        let regions: Vec<_> = (0..32).map(region).collect();
+        let add = |driver: &mut Driver| {
+            for region in &regions[..31] {
+                driver.frontend.add_mem_region(region).unwrap();
+            }
+        };
+        for _ in 0..20 {
+            add(&mut driver);
+            regions[..31].iter().for_each(|region| driver.frontend.remove_mem_region(region).unwrap());
+        }
+        driver.round_trip(5, 2);
+        add(&mut driver);
+        assert!(driver.frontend.add_mem_region(&regions[31]).is_err());
+        eventually("the end", || driver.is_over());
     });
 }
 
