@@ -122,8 +122,8 @@ impl Accelerator {
     pub fn finish(self, deadline: Instant) {
         let connections = std::mem::take(&mut *self.shared.connections.lock());
         connections.iter().for_each(|(_, connection)| connection.drain(deadline));
-        let late =
-            connections.into_iter().filter_map(|(_, connection)| (!connection.finish(deadline)).then_some(())).count();
+        let clean = connections.into_iter().map(|(_, connection)| connection.finish(deadline));
+        let late = clean.filter(|clean| !clean).count();
         if late > 0 {
             tracing::error!("{}: {late} connections do not end.", self.settings().name);
         }
