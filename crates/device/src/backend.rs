@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -40,6 +41,11 @@ pub const QUEUE_SIZE: usize = 1024;
 pub const MAX_PAIRS: usize = 31;
 /// How long a worker may take to complete what it has taken.
 pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// Kicks in a row that bring no work, after which the next one waits: an eventfd can be made to kick for ever.
+const VAIN: u32 = 64;
+/// How long it does.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What is the same for all connections of an accelerator that begin now.
 #[derive(Clone)]
@@ -219,21 +225,25 @@ impl Backend {
 
     /// What a worker's thread runs, until the connection ends.
     pub fn run(&self, thread: usize) {
+        let mut vain = 0;
         while !self.is_ending() {
-            let round = || self.serve(thread).and_then(|()| self.wait(thread));
+            let round = || self.wait(thread).and_then(|kicked| Ok((kicked, self.serve(thread)?)));
             match catch_unwind(AssertUnwindSafe(round)) {
-                Ok(Ok(())) => {}
+                Ok(Ok((kicked, worked))) => vain = if worked { 0 } else { vain + u32::from(kicked) },
                 Ok(Err(broken)) => {
                     self.end_after(&format_args!("queue {} or {} is broken: {broken}", 2 * thread, 2 * thread + 1));
                 }
                 Err(_) => self.end_after(&"a defect of the device was caught"),
             }
+            if vain >= VAIN {
+                thread::sleep(PAUSE);
+            }
         }
         self.running.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Waits until a worker is woken or kicked.
-    fn wait(&self, thread: usize) -> Result<(), Broken> {
+    /// Waits until a worker is woken or kicked; whether it was kicked.
+    fn wait(&self, thread: usize) -> Result<bool, Broken> {
         let wake = &self.seats[thread].wake;
         let runs = |ring: &&Ring| ring.lock().runs();
         let kicks: ArrayVec<Event, 2> =
@@ -245,21 +255,23 @@ impl Backend {
             Err(error) => return Err(Broken::Wait(error)),
         }
         // Whatever they say: the rings are looked at.
-        for (event, polled) in std::iter::once(wake).chain(&kicks).zip(&polled) {
+        let mut kicked = false;
+        for (number, (event, polled)) in std::iter::once(wake).chain(&kicks).zip(&polled).enumerate() {
             if !polled.revents().is_empty() {
                 event.read();
+                kicked |= number > 0;
             }
         }
-        Ok(())
+        Ok(kicked)
     }
 
-    /// Serves a worker's rings until there is nothing to do.
-    fn serve(&self, thread: usize) -> Result<(), Broken> {
+    /// Serves a worker's rings until there is nothing to do; whether there was anything.
+    fn serve(&self, thread: usize) -> Result<bool, Broken> {
         let rings = &self.rings[2 * thread..][..2];
         let mut worker = self.seats[thread].worker.lock();
         let mut attached = self.client.is_attached();
         worker.wake(self.offer.polling);
-        let mut quiet: Option<Instant> = None;
+        let (mut quiet, mut any): (Option<Instant>, bool) = (None, false);
         if thread == 0 {
             self.look_for_reset(&rings[CONTROL_QUEUE]);
         }
@@ -283,8 +295,9 @@ impl Backend {
             }
             // Who stops a ring waits until its requests are completed.
             MutexGuard::bump(&mut worker);
+            any |= worked;
             if self.is_ending() {
-                return Ok(());
+                return Ok(any);
             }
             if worked {
                 quiet = None;
@@ -306,7 +319,7 @@ impl Backend {
                     worker.wipe();
                 }
                 worker.sleep();
-                return Ok(());
+                return Ok(any);
             }
             quiet = None;
         }

@@ -19,6 +19,8 @@ use gipsec_engine::Direction;
 use gipsec_virtio::message::control::{AttachMode, Command};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Driver, Setup, data_message, eventually, queue_of, sas};
+use vhost::VhostBackend;
+use vmm_sys_util::eventfd::EventFd;
 
 struct Daemon(Child, Log);
 
@@ -269,6 +271,23 @@ fn an_idle_daemon_uses_no_processor() {
     let before = daemon.ticks();
     std::thread::sleep(Duration::from_secs(1));
     assert!(daemon.ticks() - before <= 1, "of 100 in a second");
+}
+
+#[test]
+fn an_eventfd_that_kicks_for_ever_uses_little_of_one() {
+    const SEMAPHORE: i32 = 1;
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("ipsec0.sock");
+    let daemon = Daemon::start(&["--socket", text(&socket)]);
+    let mut driver = Driver::attached(&socket, AttachMode::Exclusive);
+    driver.frontend.get_vring_base(2).unwrap();
+    driver.queues[2].kick = EventFd::new(SEMAPHORE).unwrap();
+    driver.start_queue(2, 0).unwrap();
+    driver.queues[2].kick.write(1 << 60).unwrap();
+    let before = daemon.ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(daemon.ticks() - before <= 20, "of 100 in a second");
+    driver.round_trip(1, 5);
 }
 
 #[test]
