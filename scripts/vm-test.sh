@@ -54,7 +54,7 @@ trap 'exit 130' INT TERM
 
 start_daemon() {
     rm -f "$work/device.sock"
-    "$daemon" --log-level warn --socket "$work/device.sock" --mode shared --max-clients 64 --pairs 1 2>"$work/daemon.log" &
+    "$daemon" --log-level warn --socket "$work/device.sock" --mode shared --exclusive --max-clients 64 --pairs 1 2>"$work/daemon.log" &
     daemon_pid=$!
     for _ in $(seq 500); do
         if [ -S "$work/device.sock" ] && grep -q '^ready' "$work/daemon.log"; then return; fi
