@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What strongSwan's headers expect from the configuration that charon itself was built with, and what differs between
+ * its versions. The compiler reads this file before any other (-include).
+ */
+#ifndef GIPSEC_COMPAT_H_
+#define GIPSEC_COMPAT_H_
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+/* As Debian configures 5.9.8. Of these only ME changes the layout of structures; the static assertion in plugin.c finds a
+ * charon that was built without it. */
+#define CONFIG_H_INCLUDED
+#ifndef GIPSEC_WITHOUT_ME
+#define ME
+#endif
+#define HAVE__BOOL
+#define HAVE_SIGWAITINFO
+#define HAVE_EXPLICIT_BZERO
+#define HAVE_CLOSEFROM
+#define HAVE_MEMRCHR
+#define HAVE_FMEMOPEN
+#define HAVE_CLOCK_GETTIME
+#define HAVE_CONDATTR_CLOCK_MONOTONIC
+#define HAVE_INT128
+
+/* STRONGSWAN_VERSION_NUMBER comes from the build: 50908 is 5.9.8, 60003 is 6.0.3. */
+#ifndef STRONGSWAN_VERSION_NUMBER
+#error "STRONGSWAN_VERSION_NUMBER is not set; CMake reads it from the strongSwan sources"
+#endif
+
+/* From 6.0.3 on the loader asks every plugin for the version it was built for. */
+#define GIPSEC_HAS_PLUGIN_VERSION (STRONGSWAN_VERSION_NUMBER >= 60003)
+/* From 6.0 on an SA may be for one CPU (RFC 9611); 6.0 also turned copy_df's neighbours around, by name alone. */
+#define GIPSEC_HAS_PER_CPU_SAS (STRONGSWAN_VERSION_NUMBER >= 60001)
+
+#endif

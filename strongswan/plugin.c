@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The plugin kernel-gipsec of charon: IPsec in libgipsec instead of the kernel.
+ */
+#include "accel.h"
+#include "events.h"
+#include "ipsec.h"
+#include "routes.h"
+#include "sad.h"
+#include "sockets.h"
+#include "spd.h"
+#include "tun.h"
+#include "workers.h"
+
+#include <processing/jobs/callback_job.h>
+#include <unistd.h>
+
+#define SETTING "%s.plugins.kernel-gipsec."
+
+/* A charon with other structures would read ours wrongly. Debian's has the mediation extension (ME). */
+#ifndef GIPSEC_WITHOUT_ME
+_Static_assert(STRONGSWAN_VERSION_NUMBER != 50908 || sizeof(daemon_t) == 22 * sizeof(void*),
+			   "daemon_t is not that of a charon with ME");
+#endif
+_Static_assert(sizeof(kernel_ipsec_t) == 15 * sizeof(void*), "kernel_ipsec_t has other functions than the plugin knows");
+
+#if GIPSEC_HAS_PLUGIN_VERSION
+/** Asked for by the loader. */
+__attribute__((visibility("default")))
+char kernel_gipsec_plugin_version[] = STRONGSWAN_VERSION;
+#endif
+
+/** Seconds between two attempts to open an accelerator that was lost. */
+#define OPEN_AGAIN 1
+
+typedef struct kernel_gipsec_plugin_t {
+	plugin_t public;
+	bool workers;
+} kernel_gipsec_plugin_t;
+
+static job_requeue_t replace_accelerator(void *unused)
+{
+	if (!accel_reopen())
+	{
+		complain(COMPLAIN_DEVICE, "there is no accelerator: packets are dropped until there is one again");
+		return JOB_RESCHEDULE(OPEN_AGAIN);
+	}
+	DBG1(DBG_KNL, "the accelerator has lost all SAs: they are negotiated anew");
+	sad_replace_all();
+	return JOB_REQUEUE_NONE;
+}
+
+/** Called by a thread of libgipsec. */
+static void on_lost(void)
+{
+	DBG1(DBG_KNL, "the accelerator is gone");
+	lib->processor->queue_job(lib->processor, (job_t*)callback_job_create(replace_accelerator, NULL, NULL,
+							  (callback_job_cancel_t)return_false));
+}
+
+static bool start_workers(kernel_gipsec_plugin_t *this, plugin_feature_t *feature, bool reg, void *unused)
+{
+	if (!reg)
+	{
+		if (this->workers)
+		{
+			workers_destroy();
+		}
+		this->workers = FALSE;
+		return TRUE;
+	}
+	this->workers = workers_create(
+		(size_t)max(1, lib->settings->get_int(lib->settings, SETTING "workers", 1, lib->ns)),
+		(unsigned)lib->settings->get_int(lib->settings, SETTING "mtu", 1400, lib->ns));
+	return this->workers;
+}
+
+static char *get_name(plugin_t *this)
+{
+	return "kernel-gipsec";
+}
+
+static int get_features(plugin_t *this, plugin_feature_t *features[])
+{
+	static plugin_feature_t f[] = {
+		PLUGIN_CALLBACK(kernel_ipsec_register, kernel_gipsec_ipsec_create),
+			PLUGIN_PROVIDE(CUSTOM, "kernel-ipsec"),
+		PLUGIN_CALLBACK((plugin_feature_callback_t)start_workers, NULL),
+			PLUGIN_PROVIDE(CUSTOM, "kernel-gipsec-workers"),
+				PLUGIN_DEPENDS(CUSTOM, "kernel-ipsec"),
+	};
+
+	*features = f;
+	return countof(f);
+}
+
+static void destroy(plugin_t *public)
+{
+	spd_destroy();
+	sad_destroy();
+	routes_destroy();
+	sockets_destroy();
+	tun_destroy();
+	accel_close();
+	free(public);
+}
+
+/** Settings out of bounds are said, and the plugin does not load: half of what was wanted is worse. */
+static bool check_settings(void)
+{
+	int mtu = lib->settings->get_int(lib->settings, SETTING "mtu", 1400, lib->ns);
+	int workers = lib->settings->get_int(lib->settings, SETTING "workers", 1, lib->ns);
+	static const char *known[] = {"load", "accelerator", "fallback", "socket_dir", "mtu", "workers", "tun", "force_udp",
+								  "allow_peer_ts"};
+	enumerator_t *enumerator;
+	char *key, *value;
+	bool right = TRUE;
+
+	enumerator = lib->settings->create_key_value_enumerator(lib->settings, "%s.plugins.kernel-gipsec", lib->ns);
+	while (enumerator->enumerate(enumerator, &key, &value))
+	{
+		bool found = FALSE;
+
+		for (int i = 0; i < countof(known); i++)
+		{
+			found = found || streq(key, known[i]);
+		}
+		if (!found)
+		{
+			DBG1(DBG_KNL, "kernel-gipsec has no setting \"%s\"", key);
+		}
+	}
+	enumerator->destroy(enumerator);
+	if (mtu < 576 || mtu > 65535)
+	{
+		DBG1(DBG_KNL, "mtu of kernel-gipsec is %d, and has to be 576 to 65535", mtu);
+		right = FALSE;
+	}
+	if (workers < 1 || workers > 64)
+	{
+		DBG1(DBG_KNL, "workers of kernel-gipsec is %d, and has to be 1 to 64", workers);
+		right = FALSE;
+	}
+	return right;
+}
+
+__attribute__((visibility("default")))
+plugin_t *kernel_gipsec_plugin_create(void)
+{
+	kernel_gipsec_plugin_t *this;
+	size_t workers;
+	unsigned mtu;
+	char mark[32];
+
+	if (!lib->caps->check(lib->caps, CAP_NET_ADMIN))
+	{
+		DBG1(DBG_KNL, "kernel-gipsec needs CAP_NET_ADMIN, for its TUN device and for routes");
+		return NULL;
+	}
+	if (!check_settings())
+	{
+		return NULL;
+	}
+	workers = (size_t)lib->settings->get_int(lib->settings, SETTING "workers", 1, lib->ns);
+	mtu = (unsigned)lib->settings->get_int(lib->settings, SETTING "mtu", 1400, lib->ns);
+
+	if (!accel_open(on_lost, sad_worn_out))
+	{
+		accel_close();
+		return NULL;
+	}
+	if (!tun_create(workers, mtu))
+	{
+		accel_close();
+		return NULL;
+	}
+	if (!sockets_create(workers))
+	{
+		sockets_destroy();
+		tun_destroy();
+		accel_close();
+		return NULL;
+	}
+	sad_create();
+	routes_create();
+	spd_create();
+
+	/* Routes are for what has not our mark, so that what we send does not come back to us. */
+	snprintf(mark, sizeof(mark), "!0x%x", BYPASS_MARK);
+	lib->settings->set_default_str(lib->settings, "%s.plugins.kernel-netlink.fwmark", mark, lib->ns);
+	lib->settings->set_default_str(lib->settings, "%s.install_virtual_ip_on", tun_name(), lib->ns);
+
+	INIT(this,
+		.public = {
+			.get_name = get_name,
+			.get_features = get_features,
+			.destroy = destroy,
+		},
+	);
+	return &this->public;
+}

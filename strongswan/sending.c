@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "sending.h"
+
+#include "events.h"
+#include "ip.h"
+#include "sockets.h"
+
+#include <errno.h>
+#include <linux/errqueue.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+/** Bytes of UDP payload that one call takes. */
+#define UDP_MOST 65000
+
+/** Room for where from, traffic class and segment size. */
+typedef union control_t {
+	char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t))];
+	struct cmsghdr align;
+} control_t;
+
+static void add_control(struct msghdr *msg, int level, int type, const void *value, size_t size)
+{
+	struct cmsghdr *cmsg = (struct cmsghdr*)((char*)msg->msg_control + msg->msg_controllen);
+
+	cmsg->cmsg_level = level;
+	cmsg->cmsg_type = type;
+	cmsg->cmsg_len = CMSG_LEN(size);
+	memset(CMSG_DATA(cmsg), 0, CMSG_SPACE(size) - CMSG_LEN(0));
+	memcpy(CMSG_DATA(cmsg), value, size);
+	msg->msg_controllen += CMSG_SPACE(size);
+}
+
+static size_t header_of(const uint8_t *packet)
+{
+	return packet[0] >> 4 == 4 ? (packet[0] & 0xf) * 4u : 40;
+}
+
+static int tos_of(const uint8_t *packet)
+{
+	return packet[0] >> 4 == 4 ? packet[1] : (uint8_t)(packet[0] << 4 | packet[1] >> 4);
+}
+
+/** An outer packet that may be cut on the way. */
+static bool is_whole(const uint8_t *packet)
+{
+	return packet[0] >> 4 == 6 || packet[6] & 0x40;
+}
+
+/** The most that a path takes, as the system says after it refused a packet; 0: it does not say. */
+static uint32_t read_mtu(int fd)
+{
+	uint32_t mtu = 0;
+
+	for (int i = 0; i < BATCH; i++)
+	{
+		char bytes[512], name[128];
+		struct msghdr msg = {.msg_name = name, .msg_namelen = sizeof(name), .msg_control = bytes,
+							 .msg_controllen = sizeof(bytes)};
+
+		if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		{
+			break;
+		}
+		for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg))
+		{
+			struct sock_extended_err error;
+
+			if ((cmsg->cmsg_level == SOL_IP && cmsg->cmsg_type == IP_RECVERR) ||
+				(cmsg->cmsg_level == SOL_IPV6 && cmsg->cmsg_type == IPV6_RECVERR))
+			{
+				memcpy(&error, CMSG_DATA(cmsg), sizeof(error));
+				if (error.ee_errno == EMSGSIZE && error.ee_info)
+				{
+					mtu = error.ee_info;
+				}
+			}
+		}
+	}
+	return mtu;
+}
+
+/** Tries again what an error of an earlier packet, told late, has kept back. */
+static ssize_t send_once(int fd, struct msghdr *msg)
+{
+	ssize_t sent = -1;
+
+	for (int i = 0; i < 3 && sent < 0; i++)
+	{
+		sent = sendmsg(fd, msg, MSG_NOSIGNAL);
+		if (sent < 0 && errno != ECONNREFUSED && errno != EHOSTUNREACH && errno != ENETUNREACH && errno != EINTR)
+		{
+			break;
+		}
+	}
+	return sent;
+}
+
+/** Waits for room: a sender that is too fast is slowed down, and the device before it drops what is too much. */
+static ssize_t send_waiting(int fd, struct msghdr *msg)
+{
+	for (;;)
+	{
+		ssize_t sent = send_once(fd, msg);
+		struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+
+		if (sent >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK) || poll(&poll_fd, 1, 100) <= 0)
+		{
+			return sent;
+		}
+	}
+}
+
+/** Sends packets of one length (the last may be shorter) and class to one place; false, and errno: not all. */
+static bool send_run(int fd, const sa_use_t *use, outgoing_t *packets, size_t count)
+{
+	const struct sockaddr_storage *src = &use->path.src;
+	struct iovec iov[BATCH];
+	control_t control;
+	size_t header = header_of(packets[0].packet);
+	int tos = tos_of(packets[0].packet);
+	struct msghdr msg = {
+		.msg_name = (void*)&use->path.dst,
+		.msg_namelen = src->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6),
+		.msg_iov = iov,
+		.msg_iovlen = count,
+		.msg_control = control.bytes,
+	};
+
+	for (size_t i = 0; i < count; i++)
+	{
+		iov[i] = (struct iovec){packets[i].packet + header, packets[i].length - header};
+	}
+	if (src->ss_family == AF_INET)
+	{
+		struct in_pktinfo from = {.ipi_spec_dst = ((const struct sockaddr_in*)src)->sin_addr};
+
+		add_control(&msg, SOL_IP, IP_PKTINFO, &from, sizeof(from));
+		add_control(&msg, SOL_IP, IP_TOS, &tos, sizeof(tos));
+	}
+	else
+	{
+		struct in6_pktinfo from = {.ipi6_addr = ((const struct sockaddr_in6*)src)->sin6_addr};
+
+		add_control(&msg, SOL_IPV6, IPV6_PKTINFO, &from, sizeof(from));
+		add_control(&msg, SOL_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
+	}
+	if (count > 1)
+	{
+		uint16_t size = (uint16_t)iov[0].iov_len;
+
+		add_control(&msg, SOL_UDP, UDP_SEGMENT, &size, sizeof(size));
+	}
+	return send_waiting(fd, &msg) >= 0;
+}
+
+/** How many packets from the front one call takes. */
+static size_t run_of(const sender_state_t *this, const outgoing_t *packets, size_t count)
+{
+	size_t bytes = packets[0].length, run = 1;
+
+	while (this->cuts && run < count && run < BATCH && packets[run - 1].length == packets[0].length &&
+		   packets[run].length <= packets[0].length && bytes + packets[run].length <= UDP_MOST &&
+		   tos_of(packets[run].packet) == tos_of(packets[0].packet) &&
+		   is_whole(packets[run].packet) == is_whole(packets[0].packet))
+	{
+		bytes += packets[run++].length;
+	}
+	return run;
+}
+
+static uint32_t send_udp(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count)
+{
+	int family = use->path.dst.ss_family, fd = sockets_source(this->worker, family == AF_INET ? FROM_UDP4 : FROM_UDP6);
+	uint32_t mtu = 0;
+
+	if (fd < 0)
+	{
+		complain(COMPLAIN_SEND, "packets are dropped: charon listens at no port for UDP encapsulation");
+		return 0;
+	}
+	for (size_t at = 0, run; at < count; at += run)
+	{
+		bool whole = is_whole(packets[at].packet);
+
+		run = run_of(this, packets + at, count - at);
+		if (family == AF_INET && whole != this->whole4)
+		{
+			int choice = whole ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT;
+
+			setsockopt(fd, SOL_IP, IP_MTU_DISCOVER, &choice, sizeof(choice));
+			this->whole4 = whole;
+		}
+		if (send_run(fd, use, packets + at, run))
+		{
+			continue;
+		}
+		if (run > 1)
+		{
+			/* Segments do not fit the path, or this device cannot cut: one by one it is clear which. */
+			bool cannot = errno == EIO || errno == EOPNOTSUPP || errno == ENOPROTOOPT;
+
+			for (size_t i = 0; i < run; i++)
+			{
+				if (!send_run(fd, use, packets + at + i, 1) && errno == EMSGSIZE)
+				{
+					uint32_t told = read_mtu(fd);
+
+					mtu = told ? told : mtu;
+				}
+			}
+			this->cuts = this->cuts && !cannot;
+			continue;
+		}
+		if (errno == EMSGSIZE)
+		{
+			uint32_t told = read_mtu(fd);
+
+			mtu = told ? told : mtu;
+		}
+		else if (errno != ENOBUFS)
+		{
+			complain(COMPLAIN_SEND, "a packet could not be sent over UDP: %s", strerror(errno));
+		}
+	}
+	return mtu;
+}
+
+static uint32_t send_ip(const sa_use_t *use, outgoing_t *packets, size_t count)
+{
+	int family = use->path.dst.ss_family, fd = sockets_raw(family);
+	struct mmsghdr messages[BATCH];
+	struct iovec iov[BATCH];
+	struct sockaddr_storage to = use->path.dst;
+	size_t sent = 0;
+	uint32_t mtu = 0;
+
+	/* Of a raw socket that would be the protocol. */
+	if (family == AF_INET6)
+	{
+		((struct sockaddr_in6*)&to)->sin6_port = 0;
+	}
+	for (size_t i = 0; i < count; i++)
+	{
+		iov[i] = (struct iovec){packets[i].packet, packets[i].length};
+		messages[i] = (struct mmsghdr){.msg_hdr = {
+			.msg_name = &to,
+			.msg_namelen = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6),
+			.msg_iov = &iov[i],
+			.msg_iovlen = 1,
+		}};
+	}
+	while (sent < count)
+	{
+		int now = sendmmsg(fd, messages + sent, (unsigned)(count - sent), MSG_NOSIGNAL);
+
+		if (now > 0)
+		{
+			sent += (size_t)now;
+			continue;
+		}
+		if (errno == EINTR)
+		{
+			continue;
+		}
+		if (errno == EMSGSIZE)
+		{
+			uint32_t told = read_mtu(fd);
+
+			mtu = told ? told : mtu;
+		}
+		else if (errno != ENOBUFS)
+		{
+			complain(COMPLAIN_SEND, "a packet could not be sent: %s", strerror(errno));
+		}
+		sent++;
+	}
+	return mtu;
+}
+
+uint32_t send_packets(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count)
+{
+	return use->path.udp ? send_udp(this, use, packets, count) : send_ip(use, packets, count);
+}
+
+void send_plain(uint8_t *packet, size_t length)
+{
+	union {
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} to = {{0}};
+	bool is4 = packet[0] >> 4 == 4;
+	int fd = sockets_raw(is4 ? AF_INET : AF_INET6);
+
+	if (is4)
+	{
+		to.in.sin_family = AF_INET;
+		memcpy(&to.in.sin_addr, packet + 16, 4);
+	}
+	else
+	{
+		to.in6.sin6_family = AF_INET6;
+		memcpy(&to.in6.sin6_addr, packet + 24, 16);
+	}
+	if (sendto(fd, packet, length, MSG_NOSIGNAL, (struct sockaddr*)&to, is4 ? sizeof(to.in) : sizeof(to.in6)) < 0)
+	{
+		complain(COMPLAIN_SEND, "a packet of a passthrough policy could not be sent: %s", strerror(errno));
+	}
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Protected packets on their way out: over UDP many in one system call, and in IP one by one, also in one call.
+ */
+#ifndef GIPSEC_SENDING_H_
+#define GIPSEC_SENDING_H_
+
+#include "sad.h"
+
+/** Packets in a batch at most; as many segments as Linux takes in one call. */
+#define BATCH 64
+
+/** A packet that is to be sent: from the IP header on. */
+typedef struct outgoing_t {
+	uint8_t *packet;
+	size_t length;
+} outgoing_t;
+
+/** What a sender keeps. */
+typedef struct sender_state_t {
+	size_t worker;
+	/** This system cuts UDP segments. */
+	bool cuts;
+	/** The sockets' current choice: outer packets must not be fragmented. */
+	bool whole4;
+} sender_state_t;
+
+/** Sends packets of one SA. Returns 0, or the most that its path takes when that was too little for some. */
+uint32_t send_packets(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count);
+
+/** Sends a plain packet past policies. */
+void send_plain(uint8_t *packet, size_t length);
+
+#endif

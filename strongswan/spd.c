@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "spd.h"
+
+#include "events.h"
+#include "routes.h"
+
+#include <collections/array.h>
+#include <threading/rwlock.h>
+
+/** Seconds before charon is asked for the same SA again. */
+#define ASK_AGAIN 10
+
+/** A policy as charon installed it. */
+typedef struct rule_t {
+	policy_dir_t dir;
+	policy_type_t type;
+	/** The lowest comes first; of equal ones the newest. */
+	uint64_t priority;
+	uint8_t version, protocol;
+	address_t src_from, src_to, dst_from, dst_to;
+	uint16_t src_port_from, src_port_to, dst_port_from, dst_port_to;
+	uint32_t reqid;
+	/** Of its SA, network order; 0: there is none yet. */
+	uint32_t spi;
+	uint8_t security;
+	host_t *src, *dst;
+	traffic_selector_t *src_ts, *dst_ts;
+	bool routed;
+	_Atomic int64_t used, asked;
+} rule_t;
+
+static rwlock_t *lock;
+/** In the order in which they are looked at. */
+static array_t *rules;
+
+bool spd_create(void)
+{
+	lock = rwlock_create(RWLOCK_TYPE_DEFAULT);
+	rules = array_create(0, 0);
+	return TRUE;
+}
+
+static void rule_destroy(rule_t *this)
+{
+	if (this->routed)
+	{
+		route_delete(this->dst_ts, this->type == POLICY_PASS);
+	}
+	DESTROY_IF(this->src);
+	DESTROY_IF(this->dst);
+	this->src_ts->destroy(this->src_ts);
+	this->dst_ts->destroy(this->dst_ts);
+	free(this);
+}
+
+void spd_flush(void)
+{
+	array_t *all;
+	rule_t *rule;
+
+	lock->write_lock(lock);
+	all = rules;
+	rules = array_create(0, 0);
+	lock->unlock(lock);
+	while (array_remove(all, ARRAY_HEAD, &rule))
+	{
+		rule_destroy(rule);
+	}
+	array_destroy(all);
+}
+
+void spd_destroy(void)
+{
+	spd_flush();
+	array_destroy(rules);
+	lock->destroy(lock);
+}
+
+static void set_range(traffic_selector_t *ts, address_t *from, address_t *to, uint16_t *port_from, uint16_t *port_to)
+{
+	chunk_t low = ts->get_from_address(ts), high = ts->get_to_address(ts);
+
+	memset(from, 0, sizeof(*from));
+	memset(to, 0, sizeof(*to));
+	memcpy(from->bytes, low.ptr, min(low.len, sizeof(*from)));
+	memcpy(to->bytes, high.ptr, min(high.len, sizeof(*to)));
+	*port_from = ts->get_from_port(ts);
+	*port_to = ts->get_to_port(ts);
+	if (*port_from > *port_to)
+	{
+		/* OPAQUE is written as a range that is none: whatever the ports are, or are not. */
+		*port_from = 0;
+		*port_to = 0xffff;
+	}
+}
+
+/** Narrow selectors come before wide ones, as in other kernels: 512 is more than all that counts. */
+static uint64_t priority_of(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *data, rule_t *rule)
+{
+	host_t *net;
+	uint8_t src = 0, dst = 0;
+	uint64_t narrow;
+
+	if (data->manual_prio)
+	{
+		return data->manual_prio;
+	}
+	id->src_ts->to_subnet(id->src_ts, &net, &src);
+	net->destroy(net);
+	id->dst_ts->to_subnet(id->dst_ts, &net, &dst);
+	net->destroy(net);
+	narrow = src + dst + (rule->protocol ? 2 : 0) +
+			 (rule->src_port_from != 0 || rule->src_port_to != 0xffff ? 2 : 0) +
+			 (rule->dst_port_from != 0 || rule->dst_port_to != 0xffff ? 2 : 0);
+	return 100000 * (data->prio + 1ull) + 512 - narrow;
+}
+
+/** Which of several SAs, or that of ESP or AH. */
+static void set_security(rule_t *this, ipsec_sa_cfg_t *sa)
+{
+	this->reqid = sa->reqid;
+	this->spi = sa->esp.use ? sa->esp.spi : sa->ah.use ? sa->ah.spi : 0;
+	this->security = sa->esp.use ? IPPROTO_ESP : IPPROTO_AH;
+}
+
+/** Under the lock: charon has set up what it was asked for, and is asked again when that is gone. */
+static void answer(uint32_t reqid)
+{
+	rule_t *rule;
+
+	for (int at = 0; at < array_count(rules); at++)
+	{
+		array_get(rules, at, &rule);
+		if (rule->reqid == reqid)
+		{
+			atomic_store(&rule->asked, 0);
+		}
+	}
+}
+
+status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *data)
+{
+	rule_t *rule, *other;
+	int at;
+
+	if (id->mark.value || id->if_id)
+	{
+		DBG1(DBG_KNL, "policies with marks or interface IDs are not supported by kernel-gipsec");
+		return NOT_SUPPORTED;
+	}
+	INIT(rule,
+		.dir = id->dir,
+		.type = data->type,
+		.version = id->src_ts->get_type(id->src_ts) == TS_IPV6_ADDR_RANGE ? 6 : 4,
+		.protocol = max(id->src_ts->get_protocol(id->src_ts), id->dst_ts->get_protocol(id->dst_ts)),
+		.src = data->src ? data->src->clone(data->src) : NULL,
+		.dst = data->dst ? data->dst->clone(data->dst) : NULL,
+		.src_ts = id->src_ts->clone(id->src_ts),
+		.dst_ts = id->dst_ts->clone(id->dst_ts),
+	);
+	set_range(rule->src_ts, &rule->src_from, &rule->src_to, &rule->src_port_from, &rule->src_port_to);
+	set_range(rule->dst_ts, &rule->dst_from, &rule->dst_to, &rule->dst_port_from, &rule->dst_port_to);
+	if (data->sa)
+	{
+		set_security(rule, data->sa);
+	}
+	rule->priority = priority_of(id, data, rule);
+
+	lock->write_lock(lock);
+	for (at = 0; at < array_count(rules); at++)
+	{
+		array_get(rules, at, &other);
+		if (rule->priority <= other->priority)
+		{
+			break;
+		}
+	}
+	array_insert(rules, at, rule);
+	if (rule->spi)
+	{
+		answer(rule->reqid);
+	}
+	lock->unlock(lock);
+
+	/* The policy is there before the packets are. */
+	if (id->dir == POLICY_OUT)
+	{
+		bool routed = route_add(rule->src_ts, rule->dst_ts, rule->src, rule->type == POLICY_PASS);
+
+		lock->write_lock(lock);
+		rule->routed = routed;
+		lock->unlock(lock);
+		return routed ? SUCCESS : FAILED;
+	}
+	return SUCCESS;
+}
+
+static bool is_same(rule_t *this, kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *data)
+{
+	rule_t other = {0};
+
+	if (this->dir != id->dir || this->type != data->type || !this->src_ts->equals(this->src_ts, id->src_ts) ||
+		!this->dst_ts->equals(this->dst_ts, id->dst_ts))
+	{
+		return FALSE;
+	}
+	if (data->sa)
+	{
+		set_security(&other, data->sa);
+	}
+	if (this->type == POLICY_IPSEC && (this->reqid != other.reqid || this->spi != other.spi))
+	{
+		return FALSE;
+	}
+	/* Trap and SA may have the same selectors. */
+	return data->manual_prio ? this->priority == data->manual_prio : this->priority / 100000 == data->prio + 1ull;
+}
+
+status_t spd_delete(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *data)
+{
+	rule_t *rule, *found = NULL;
+
+	lock->write_lock(lock);
+	for (int at = 0; at < array_count(rules); at++)
+	{
+		array_get(rules, at, &rule);
+		if (is_same(rule, id, data))
+		{
+			array_remove(rules, at, &found);
+			break;
+		}
+	}
+	lock->unlock(lock);
+	if (!found)
+	{
+		return NOT_FOUND;
+	}
+	rule_destroy(found);
+	return SUCCESS;
+}
+
+status_t spd_query(kernel_ipsec_policy_id_t *id, time_t *used)
+{
+	status_t status = NOT_FOUND;
+	rule_t *rule;
+
+	*used = 0;
+	lock->read_lock(lock);
+	for (int at = 0; at < array_count(rules); at++)
+	{
+		array_get(rules, at, &rule);
+		if (rule->dir == id->dir && rule->src_ts->equals(rule->src_ts, id->src_ts) &&
+			rule->dst_ts->equals(rule->dst_ts, id->dst_ts))
+		{
+			*used = max(*used, (time_t)atomic_load_explicit(&rule->used, memory_order_relaxed));
+			status = SUCCESS;
+		}
+	}
+	lock->unlock(lock);
+	return status;
+}
+
+static bool is_within(const address_t *address, const address_t *from, const address_t *to)
+{
+	return memcmp(address, from, sizeof(*address)) >= 0 && memcmp(address, to, sizeof(*address)) <= 0;
+}
+
+/** A fragment that has no ports fits policies that are for all ports alone. */
+static bool matches(const rule_t *this, const flow_t *flow)
+{
+	return this->version == flow->version && (!this->protocol || this->protocol == flow->protocol) &&
+		   flow->src_port >= this->src_port_from && flow->src_port <= this->src_port_to &&
+		   flow->dst_port >= this->dst_port_from && flow->dst_port <= this->dst_port_to &&
+		   !(flow->later_fragment && (this->src_port_from || this->src_port_to != 0xffff ||
+									  this->dst_port_from || this->dst_port_to != 0xffff)) &&
+		   is_within(&flow->src, &this->src_from, &this->src_to) &&
+		   is_within(&flow->dst, &this->dst_from, &this->dst_to);
+}
+
+/** The selector of one packet, for charon to narrow to (RFC 7296 section 2.9). */
+static traffic_selector_t *selector_of(const flow_t *flow, const address_t *address, uint16_t port)
+{
+	chunk_t bytes = chunk_create((u_char*)address->bytes, flow->version == 4 ? 4 : 16);
+
+	return traffic_selector_create_from_bytes(flow->protocol, flow->version == 4 ? TS_IPV4_ADDR_RANGE :
+											  TS_IPV6_ADDR_RANGE, bytes, port, bytes, port);
+}
+
+/** Under the lock. */
+static void ask(rule_t *this, const flow_t *flow)
+{
+	int64_t now = time_monotonic(NULL), asked = atomic_load(&this->asked);
+
+	if ((!asked || now - asked >= ASK_AGAIN) && atomic_compare_exchange_strong(&this->asked, &asked, now))
+	{
+		event_acquire(this->reqid, selector_of(flow, &flow->src, flow->src_port),
+					  selector_of(flow, &flow->dst, flow->dst_port));
+	}
+}
+
+verdict_t spd_outbound(const flow_t *flow, sa_use_t *use)
+{
+	verdict_t verdict = SPD_NONE;
+	rule_t *rule;
+
+	lock->read_lock(lock);
+	for (int at = 0; at < array_count(rules) && verdict == SPD_NONE; at++)
+	{
+		array_get(rules, at, &rule);
+		if (rule->dir != POLICY_OUT || !matches(rule, flow))
+		{
+			continue;
+		}
+		atomic_store_explicit(&rule->used, time_monotonic(NULL), memory_order_relaxed);
+		switch (rule->type)
+		{
+			case POLICY_PASS:
+				verdict = SPD_PASS;
+				break;
+			case POLICY_DROP:
+				verdict = SPD_DROP;
+				break;
+			case POLICY_IPSEC:
+				if (rule->spi && sad_use_outbound(rule->spi, rule->security, rule->dst, use))
+				{
+					verdict = SPD_PROTECT;
+				}
+				else
+				{
+					verdict = SPD_WAIT;
+					if (!rule->spi)
+					{
+						ask(rule, flow);
+					}
+				}
+				break;
+		}
+	}
+	lock->unlock(lock);
+	return verdict;
+}
+
+void spd_inbound(uint32_t reqid, const flow_t *flows[], size_t count, bool allowed[])
+{
+	rule_t *rule, *last = NULL;
+
+	lock->read_lock(lock);
+	for (size_t i = 0; i < count; i++)
+	{
+		allowed[i] = last && matches(last, flows[i]);
+		for (int at = 0; at < array_count(rules) && !allowed[i]; at++)
+		{
+			array_get(rules, at, &rule);
+			if (rule->dir != POLICY_OUT && rule->type == POLICY_IPSEC && rule->reqid == reqid && matches(rule, flows[i]))
+			{
+				allowed[i] = true;
+				last = rule;
+				atomic_store_explicit(&rule->used, time_monotonic(NULL), memory_order_relaxed);
+			}
+		}
+	}
+	lock->unlock(lock);
+}

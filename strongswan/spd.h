@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The security policy database: what is protected, what passes, what is dropped (RFC 4301 section 4.4.1).
+ */
+#ifndef GIPSEC_SPD_H_
+#define GIPSEC_SPD_H_
+
+#include "ip.h"
+#include "sad.h"
+
+/** What becomes of an outbound packet. */
+typedef enum verdict_t {
+	/** Nobody has said anything about it. */
+	SPD_NONE,
+	SPD_PASS,
+	SPD_DROP,
+	/** With the SA that was taken. */
+	SPD_PROTECT,
+	/** There is no SA yet: charon was asked for one. */
+	SPD_WAIT,
+} verdict_t;
+
+bool spd_create(void);
+void spd_destroy(void);
+
+status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *data);
+status_t spd_delete(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *data);
+status_t spd_query(kernel_ipsec_policy_id_t *id, time_t *used);
+void spd_flush(void);
+
+/** Decides about an outbound packet. */
+verdict_t spd_outbound(const flow_t *flow, sa_use_t *use);
+
+/** Whether packets that came out of SAs with that reqid may be these; as many answers as flows. */
+void spd_inbound(uint32_t reqid, const flow_t *flows[], size_t count, bool allowed[]);
+
+
+#endif

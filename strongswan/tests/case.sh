@@ -1,0 +1,363 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# One test of the plugin kernel-gipsec: case.sh NAME. Exit status 77: it cannot run here, and says why.
+set -u
+here=$(dirname "$(readlink -f "$0")")
+name=${1:?which test}
+# shellcheck source=strongswan/tests/lib.sh
+. "$here/lib.sh"
+needs
+
+# Traffic that misses nothing: 200 packets a second, while something goes on.
+traffic() { in_a ping -q -i .005 -c "$1" -W 2 -I "$from" "$to" >"$dir/traffic" 2>&1 & traffic_pid=$!; }
+no_loss() {
+    wait "$traffic_pid"
+    grep -q ' 0% packet loss' "$dir/traffic" || fail "packets were lost: $(cat "$dir/traffic")"
+}
+
+rekey() {
+    charons
+    pings "before"
+    traffic 1200
+    for round in 1 2 3 4; do
+        sleep 1
+        swan a --rekey --child net >/dev/null || fail "rekey $round"
+    done
+    sleep .5
+    swan b --rekey --ike t >/dev/null || fail "rekey of the IKE_SA"
+    no_loss
+    protected
+    [ "$(swan a --list-sas | grep -c 'net: #.*INSTALLED')" = 1 ] || fail "not one CHILD_SA: $(swan a --list-sas)"
+    stop a && [ "$stopped" = 0 ] || fail "charon ended with $stopped"
+}
+
+libipsec() { b_plugin=kernel-libipsec; charons; pings "against libipsec" 20; protected; }
+certificate() { command -v pki >/dev/null || skip "pki is not installed"; auth=cert; charons; pings "certificates"; protected; }
+transport() { mode=transport; charons; pings "transport mode"; protected; }
+ipv6() { ip=6; charons; pings "IPv6"; protected; }
+ipv6_transport() { ip=6; mode=transport; charons; pings "IPv6, transport mode"; protected; }
+
+# Everything that both charon and libgipsec have, one after the other over one IKE_SA.
+proposals() {
+    local all=(aes128gcm16 aes256gcm16 aes192gcm8 aes128gcm12 aes128ccm16 aes256ccm8 aes128gmac aes256gmac
+        aes128-sha1 aes256-sha256 aes192-sha384 aes256-sha512 aes128-md5 aes128-aesxcbc aes128-aescmac 3des-sha1
+        aes128ctr-sha256 aes256ctr-sha1 chacha20poly1305 null-sha256 aes128gcm16-esn aes256-sha256-esn aes128gcm16-esn-noesn)
+    start=no
+    child_extra='replay_window = 1024'
+    charons
+    for proposal in "${all[@]}"; do
+        for side in a b; do
+            sed -i "s/esp_proposals = .*/esp_proposals = $proposal/" "$dir/$side/swanctl.conf"
+            swan "$side" --load-conns --file "$dir/$side/swanctl.conf" >/dev/null || fail "$proposal: configuration"
+        done
+        initiate net
+        pings "$proposal"
+        protected
+        swan a --terminate --ike t >/dev/null || fail "$proposal: terminate"
+    done
+    echo "${#all[@]} proposals"
+}
+
+ah() {
+    start=no props='ah_proposals = sha256'
+    charons
+    for proposal in sha1 sha256 sha384 sha512 aesxcbc aescmac sha256-esn; do
+        for side in a b; do
+            sed -i "s/ah_proposals = .*/ah_proposals = $proposal/" "$dir/$side/swanctl.conf"
+            swan "$side" --load-conns --file "$dir/$side/swanctl.conf" >/dev/null || fail "$proposal: configuration"
+        done
+        initiate net
+        pings "AH with $proposal"
+        protected
+        swan a --terminate --ike t >/dev/null || fail "$proposal: terminate"
+    done
+}
+
+ah_transport() { mode=transport props='ah_proposals = sha256'; charons; pings "AH, transport mode"; protected; }
+ipcomp() {
+    child_extra='ipcomp = yes'
+    charons
+    in_a ping -c 5 -i .05 -W 2 -s 1000 -p 00 -I "$from" "$to" >"$dir/out" || fail "IPComp: $(cat "$dir/out")"
+    pings "IPComp, short packets"
+    swan a --list-sas | grep -Eq '^ +in +[0-9a-f]{8}/[0-9a-f]{4},' || fail "no CPI: $(swan a --list-sas)"
+    protected
+}
+
+tfc() {
+    child_extra='tfc_padding = 900'
+    charons
+    in_b timeout 3 tcpdump -ni e0 -c 2 'ip proto 50' >"$dir/seen" 2>/dev/null & watcher=$!
+    sleep .7
+    pings "padded"
+    wait "$watcher"
+    grep -q 'length 9[0-9][0-9]' "$dir/seen" || fail "not padded: $(cat "$dir/seen")"
+}
+
+dscp_and_df() {
+    child_extra='copy_dscp = out'
+    charons
+    in_b timeout 4 tcpdump -vni e0 -c 2 'ip proto 50' >"$dir/seen" 2>/dev/null & watcher=$!
+    sleep .7
+    in_a ping -c 2 -Q 0xb8 -M "do" -I "$from" "$to" >/dev/null || fail "with DSCP EF"
+    wait "$watcher"
+    grep -q 'tos 0xb8.*flags \[DF\]' "$dir/seen" || fail "DSCP or DF is not outside: $(cat "$dir/seen")"
+}
+
+nat() {
+    nat=yes
+    command -v nft >/dev/null || skip "nft is not installed"
+    charons
+    swan a --list-sas | grep -q 'net: .*TUNNEL-in-UDP' || fail "not in UDP: $(swan a --list-sas)"
+    pings "through a NAT" 20
+    protected
+    # The NAT forgets: another port outside, which b has to follow.
+    in_r nft flush ruleset
+    in_r nft -f - <<'NFT' || fail "nft"
+table ip nat {
+    chain out { type nat hook postrouting priority 100; oifname "e1" udp sport 4500 masquerade to :5000-5100; oifname "e1" masquerade; }
+}
+NFT
+    in_r conntrack -F >/dev/null 2>&1 || in_r ip link set e1 down
+    in_r ip link set e1 up
+    in_r ip route replace default dev e1 2>/dev/null
+    for _ in 1 2 3 4 5 6 7 8; do in_a ping -c 1 -W 1 -I "$from" "$to" >/dev/null && break; done
+    pings "after the mapping changed"
+    log_has b 'NAT mappings of CHILD_SA' || fail "charon was not told of the new mapping"
+}
+
+nat_transport() {
+    nat=yes mode=transport
+    command -v nft >/dev/null || skip "nft is not installed"
+    command -v iperf3 >/dev/null || skip "iperf3 is not installed"
+    charons
+    pings "transport mode through a NAT"
+    in_b iperf3 -s -1 -D --pidfile "$dir/iperf.pid"
+    sleep .5
+    in_a iperf3 -c "$b_ip" -n 2M >"$dir/out" 2>&1 || fail "TCP through a NAT: $(cat "$dir/out")"
+    protected
+}
+
+mobike() {
+    a_own=%any
+    charons
+    pings "before"
+    in_a sysctl -qw net.ipv4.conf.all.promote_secondaries=1 net.ipv4.conf.e0.promote_secondaries=1
+    ip -n "${tag}a" addr add 192.168.50.77/24 dev e0
+    sleep 1
+    ip -n "${tag}a" addr del "$a_ip/24" dev e0
+    eventually 10 "the SA moves" in_a ping -c 1 -W 1 -I "$from" "$to"
+    pings "after" 10
+    swan b --list-sas | grep -q "@ 192.168.50.77" || fail "b does not know: $(swan b --list-sas)"
+}
+
+hundred() {
+    children="$(seq 1 100)" start=no
+    charons
+    for number in $(seq 1 100); do
+        ip -n "${tag}a" addr add "10.1.$number.1/32" dev inner
+        ip -n "${tag}b" addr add "10.2.$number.1/32" dev inner
+    done
+    for number in $(seq 1 100); do initiate "c$number"; done
+    for number in $(seq 1 100); do
+        in_a ping -c 1 -W 2 -I "10.1.$number.1" "10.2.$number.1" >/dev/null || fail "CHILD_SA $number"
+    done
+    [ "$(swan a --list-sas | grep -c INSTALLED)" = 100 ] || fail "not 100: $(swan a --list-sas | grep -c INSTALLED)"
+    in_a ping -c 1 -W 1 -I 10.1.1.1 10.2.2.1 >/dev/null && fail "between two nets without a policy"
+    swan a --terminate --ike t >/dev/null
+    [ -z "$(in_a ip route show table 220)" ] || fail "routes are left: $(in_a ip route show table 220)"
+}
+
+killed() {
+    charons
+    pings "before"
+    stop b KILL
+    launch b
+    eventually 20 "a has noticed" initiate_again
+    pings "after b was killed"
+    stop a KILL
+    launch a
+    initiate net
+    pings "after a was killed"
+}
+initiate_again() { swan a --terminate --ike t --force >/dev/null 2>&1; swan a --initiate --child net --timeout 5; }
+
+device() {
+    [ -x "${DEVICE:-}" ] || skip "gipsec-device was not built"
+    mkdir "$dir/sockets"
+    "$DEVICE" --socket "$dir/sockets/dev0.sock" --mode shared 2>"$dir/device.log" & local daemon=$!
+    eventually 5 "the device's daemon" grep -q ready "$dir/device.log"
+    a_plugin_extra="accelerator = dev0
+      socket_dir = $dir/sockets"
+    charons
+    log_has a 'accelerator dev0' || fail "not on the device"
+    pings "through the device" 20
+    protected
+    traffic 1000
+    sleep 1
+    kill -KILL "$daemon"
+    eventually 10 "packets again" in_a ping -c 1 -W 1 -I "$from" "$to"
+    pings "after the device was lost" 10
+    log_has a 'accelerator soft0' || fail "not in software"
+    log_has a 'accelerator is gone' || fail "the loss is not in the log"
+    wait "$traffic_pid"
+}
+
+trap_policy() {
+    start=no child_extra='start_action = trap'
+    charons
+    eventually 5 "the trap" sh -c "ip netns exec ${tag}a ip route show table 220 | grep -q 10.2"
+    in_a ping -c 1 -W 1 -I "$from" "$to" >/dev/null
+    eventually 5 "the SA" sh -c "$(declare -f swan); dir=$dir; swan a --list-sas | grep -q INSTALLED"
+    pings "after acquire"
+    swan a --terminate --ike t >/dev/null
+    in_a ping -c 1 -W 1 -I "$from" "$to" >/dev/null
+    eventually 5 "a second SA" sh -c "$(declare -f swan); dir=$dir; swan a --list-sas | grep -q INSTALLED"
+    pings "after acquire again"
+}
+
+shunts() {
+    start=no
+    charons
+    cat >"$dir/a/shunts.conf" <<CONF
+connections { s {
+  children {
+    pass {
+      mode = pass
+      local_ts = 10.1.0.0/16[icmp]
+      remote_ts = 10.2.7.0/24[icmp]
+      start_action = trap
+    }
+    drop {
+      mode = drop
+      local_ts = 10.1.0.0/16
+      remote_ts = 10.3.8.0/24
+      start_action = trap
+    }
+  }
+} }
+CONF
+    ip -n "${tag}b" addr add 10.2.7.1/32 dev inner
+    ip -n "${tag}b" addr add 10.3.8.1/32 dev inner
+    ip -n "${tag}a" route add 10.2.0.0/16 via "$b_ip"
+    ip -n "${tag}a" route add 10.3.0.0/16 via "$b_ip"
+    ip -n "${tag}b" route add 10.1.0.0/16 via "$a_ip"
+    in_a ping -c 1 -W 1 -I "$from" 10.3.8.1 >/dev/null || fail "there is no way without policies"
+    swan a --load-conns --file "$dir/a/swanctl.conf" --file "$dir/a/shunts.conf" >/dev/null 2>&1
+    cat "$dir/a/shunts.conf" >>"$dir/a/swanctl.conf"
+    swan a --load-conns --file "$dir/a/swanctl.conf" >"$dir/out" 2>&1 || fail "shunts: $(cat "$dir/out")"
+    initiate net
+    pings "beside shunts"
+    in_a ping -c 2 -i .1 -W 1 -I "$from" 10.2.7.1 >/dev/null || fail "what passes does not"
+    in_a ping -c 1 -W 1 -I "$from" 10.3.8.1 >/dev/null && fail "what is dropped is not"
+    true
+}
+
+limits() {
+    child_extra='rekey_packets = 40
+      life_packets = 60
+      rand_packets = 0'
+    charons
+    for _ in 1 2 3 4 5 6; do pings "rekeyed by packets" 20; sleep .3; done
+    [ "$(count_log a 'creating rekey job')" -ge 2 ] || fail "not rekeyed by packets"
+    for side in a b; do
+        sed -i 's/rekey_packets.*/rekey_time = 2s/; s/life_packets.*/life_time = 30s/; s/rand_packets.*/rand_time = 0/' "$dir/$side/swanctl.conf"
+        swan "$side" --load-conns --file "$dir/$side/swanctl.conf" >/dev/null
+    done
+    swan a --terminate --ike t >/dev/null
+    initiate net
+    local before
+    before=$(count_log a 'creating rekey job')
+    sleep 3
+    [ "$(count_log a 'creating rekey job')" -gt "$before" ] || fail "not rekeyed by time"
+    pings "after"
+}
+
+path_mtu() {
+    charons
+    ip -n "${tag}a" link set e0 mtu 1200
+    ip -n "${tag}b" link set e0 mtu 1200
+    in_a ping -c 2 -s 1300 -W 1 -M "do" -I "$from" "$to" >"$dir/out" 2>&1
+    eventually 5 "path MTU" sh -c "ip netns exec ${tag}a ping -c 1 -s 1300 -W 1 -M do -I $from $to 2>&1 | grep -Eq 'Frag needed|message too long'"
+    in_a ping -c 3 -s 1300 -W 2 -M dont -I "$from" "$to" >"$dir/out" || fail "what may be cut is lost: $(cat "$dir/out")"
+}
+
+hostile() {
+    charons
+    pings "before"
+    # Unknown SPIs, a known one with rubbish, from a stranger's address, and inside of the tunnel what does not belong there.
+    local spi
+    spi=$(swan a --list-sas | awk '/^ +out /{print $2}' | tr -d ,)
+    in_a python3 - "$b_ip" "$a_ip" "$spi" <<'PY' || fail "cannot send"
+import os, socket, struct, sys
+peer, own, spi = sys.argv[1], sys.argv[2], int(sys.argv[3], 16)
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+def send(payload, source=own, protocol=50):
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, 0, 64, protocol, 0, socket.inet_aton(source), socket.inet_aton(peer))
+    raw.sendto(header + payload, (peer, 0))
+for length in (0, 1, 7, 8, 9, 16, 40, 1400):
+    for number in (0, 1, spi, 0xffffffff):
+        send((struct.pack("!II", number, 7) + os.urandom(1400))[:length])
+        send((struct.pack("!II", number, 7) + os.urandom(1400))[:length], "192.168.50.99")
+        send((b"\4\4\0\0" + struct.pack("!II", number, 7) + os.urandom(1400))[:length], protocol=51)
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for length in range(0, 64):
+    udp.sendto((struct.pack("!II", spi, 1) + os.urandom(64))[:length], (peer, 4500))
+PY
+    # Spoofed sources in the tunnel: a owns the address for a moment, and b must not take it.
+    ip -n "${tag}a" addr add 10.9.9.9/32 dev inner
+    ip -n "${tag}a" route add 10.2.0.0/16 dev "$(tun a)" src 10.9.9.9 table 219
+    in_a ip rule add pref 100 from 10.9.9.9 lookup 219
+    in_a ping -c 2 -W 1 -I 10.9.9.9 "$to" >/dev/null && fail "a packet without a policy came back"
+    pings "afterwards"
+    kill -0 "${pid[b]}" || fail "charon b is gone"
+    [ "$(count_log b 'there is no SA')" -le 1 ] || fail "more than one line in the log: $(count_log b 'there is no SA')"
+}
+tun() { ip -n "$tag$1" -o link show | sed -n 's/^[0-9]*: \(ipsec[0-9]*\).*/\1/p' | head -n 1; }
+
+tun_removed() {
+    charons
+    pings "before"
+    ip -n "${tag}a" link del "$(tun a)" || fail "no TUN device"
+    eventually 10 "the device is there again" sh -c "ip netns exec ${tag}a ping -c 1 -W 1 -I $from $to"
+    pings "afterwards"
+    log_has a 'TUN device .* is gone' || fail "not in the log"
+}
+
+typos() {
+    start=no a_plugin_extra='acelerator = soft0
+      mtu = 1300'
+    charons
+    log_has a 'no setting "acelerator"' || fail "a typo is not in the log"
+    initiate net
+    pings "with a typo"
+    [ "$(in_a cat "/sys/class/net/$(tun a)/mtu" 2>/dev/null || ip -n "${tag}a" link show "$(tun a)" | grep -o 'mtu [0-9]*' | cut -d' ' -f2)" = 1300 ] || fail "mtu"
+}
+
+# A flood of 600 Mbit/s of UDP for 8 seconds: memory stays flat, and others get through.
+flood() {
+    command -v iperf3 >/dev/null || skip "iperf3 is not installed"
+    a_plugin_extra='force_udp = yes' b_plugin_extra='force_udp = yes'
+    charons
+    pings "before"
+    in_b iperf3 -s -1 -D -B "$to" --pidfile "$dir/iperf.pid"
+    sleep .5
+    in_a iperf3 -u -c "$to" -B "$from" -b 600M -l 1300 -t 8 >"$dir/flood" 2>&1 & local flooding=$!
+    sleep 1
+    in_a ping -c 60 -i .1 -W 3 -I "$from" "$to" >"$dir/pings" 2>&1
+    local most=0
+    for side in a b; do
+        local now
+        now=$(awk '/VmHWM/{print $2}' "/proc/$(charon_pid "$side")/status")
+        [ "$now" -gt "$most" ] && most=$now
+    done
+    wait "$flooding"
+    local median
+    median=$(sed -n 's/.*time=\([0-9.]*\).*/\1/p' "$dir/pings" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}')
+    echo "resident at most $((most / 1024)) MB, ping median $median ms, $(tail -n 4 "$dir/flood" | head -n 2 | tail -n 1)"
+    [ "$most" -lt 65536 ] || fail "resident memory: $most kB"
+    awk -v m="${median:-99999}" 'BEGIN {exit !(m < 20)}' || fail "ping under the flood: $median ms"
+}
+charon_pid() { pgrep -P "${pid[$1]}" -x charon || echo "${pid[$1]}"; }
+
+"$name"
+echo "passed: $name"

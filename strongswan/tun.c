@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tun.h"
+
+#include <daemon.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+#define MAX_QUEUES 64
+/** Packets that wait in the device for a worker, before the system drops some. */
+#define QUEUE_LENGTH 500
+
+static int queues[MAX_QUEUES];
+static size_t count;
+static unsigned mtu_wanted;
+static char name[IFNAMSIZ];
+
+char *tun_name(void)
+{
+	return name;
+}
+
+int tun_queue(size_t number)
+{
+	return queues[number];
+}
+
+static void close_all(void)
+{
+	for (size_t i = 0; i < count; i++)
+	{
+		if (queues[i] >= 0)
+		{
+			close(queues[i]);
+			queues[i] = -1;
+		}
+	}
+}
+
+/** Opens a queue; the first one's name is that of the others, too. */
+static int open_queue(char *wanted)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE};
+	unsigned offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+	{
+		DBG1(DBG_KNL, "/dev/net/tun cannot be opened: %s", strerror(errno));
+		return -1;
+	}
+	snprintf(ifr.ifr_name, IFNAMSIZ, "%s", wanted);
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
+	{
+		DBG1(DBG_KNL, "the TUN device %s cannot be made: %s", wanted, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	snprintf(name, IFNAMSIZ, "%s", ifr.ifr_name);
+	/* Kernels before 6.2 do not cut UDP. Without any, packets come one by one. */
+	if (ioctl(fd, TUNSETOFFLOAD, offloads | TUN_F_USO4 | TUN_F_USO6) < 0 && ioctl(fd, TUNSETOFFLOAD, offloads) < 0)
+	{
+		DBG1(DBG_KNL, "the TUN device hands out no large segments: %s", strerror(errno));
+	}
+	return fd;
+}
+
+static bool set_up(unsigned mtu)
+{
+	struct ifreq ifr = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool done;
+
+	snprintf(ifr.ifr_name, IFNAMSIZ, "%s", name);
+	ifr.ifr_mtu = (int)mtu;
+	done = fd >= 0 && ioctl(fd, SIOCSIFMTU, &ifr) == 0;
+	ifr.ifr_qlen = QUEUE_LENGTH;
+	done = done && ioctl(fd, SIOCSIFTXQLEN, &ifr) == 0 && ioctl(fd, SIOCGIFFLAGS, &ifr) == 0;
+	ifr.ifr_flags |= IFF_UP;
+	done = done && ioctl(fd, SIOCSIFFLAGS, &ifr) == 0;
+	if (!done)
+	{
+		DBG1(DBG_KNL, "the TUN device %s cannot be set up: %s", name, strerror(errno));
+	}
+	if (fd >= 0)
+	{
+		close(fd);
+	}
+	return done;
+}
+
+static bool make(char *wanted)
+{
+	for (size_t i = 0; i < count; i++)
+	{
+		queues[i] = open_queue(i ? name : wanted);
+		if (queues[i] < 0)
+		{
+			close_all();
+			return false;
+		}
+	}
+	return set_up(mtu_wanted);
+}
+
+bool tun_create(size_t number, unsigned mtu)
+{
+	count = number < MAX_QUEUES ? number : MAX_QUEUES;
+	mtu_wanted = mtu;
+	for (size_t i = 0; i < MAX_QUEUES; i++)
+	{
+		queues[i] = -1;
+	}
+	if (!make(lib->settings->get_str(lib->settings, "%s.plugins.kernel-gipsec.tun", "ipsec%d", lib->ns)))
+	{
+		tun_destroy();
+		return false;
+	}
+	return true;
+}
+
+bool tun_recreate(void)
+{
+	int fresh[MAX_QUEUES], old[MAX_QUEUES];
+
+	if (if_nametoindex(name))
+	{
+		return false;
+	}
+	/* Workers poll the numbers of the old ones: these stay, and mean the new device from one moment to the next. */
+	memcpy(old, queues, sizeof(old));
+	if (!make(name))
+	{
+		memcpy(queues, old, sizeof(old));
+		return false;
+	}
+	memcpy(fresh, queues, sizeof(fresh));
+	for (size_t i = 0; i < count; i++)
+	{
+		dup3(fresh[i], old[i], O_CLOEXEC);
+		close(fresh[i]);
+	}
+	memcpy(queues, old, sizeof(old));
+	return true;
+}
+
+void tun_destroy(void)
+{
+	close_all();
+}

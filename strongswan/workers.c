@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "workers.h"
+
+#include "events.h"
+#include "inbound.h"
+#include "outbound.h"
+#include "routes.h"
+#include "tun.h"
+
+#include <errno.h>
+#include <processing/jobs/callback_job.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <threading/thread.h>
+#include <unistd.h>
+
+#define MAX_WORKERS 64
+/** Milliseconds before a TUN device that is gone is looked for again. */
+#define LOOK_AGAIN 1000
+
+typedef struct worker_t {
+	size_t number;
+	thread_t *out, *in;
+	outbound_t *outbound;
+	inbound_t *inbound;
+	/** Written to when a socket has come, or to end. */
+	int changed;
+} worker_t;
+
+static worker_t workers[MAX_WORKERS];
+static size_t count;
+static atomic_bool ending;
+/** Readable once workers are to end. */
+static int end = -1;
+static atomic_bool mending;
+
+static void watch(int epoll, int fd, uint32_t what)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = what};
+
+	/* One that is watched already is left as it is. */
+	epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+/** Somebody has removed the TUN device: it is made again, and its routes as soon as charon knows of it. */
+static job_requeue_t mend_tun(void *unused)
+{
+	if (tun_recreate())
+	{
+		DBG1(DBG_KNL, "the TUN device %s was removed; it is there again, without addresses that others gave it", tun_name());
+	}
+	if (!routes_reinstall())
+	{
+		return JOB_RESCHEDULE_MS(LOOK_AGAIN / 4);
+	}
+	atomic_store(&mending, false);
+	return JOB_REQUEUE_NONE;
+}
+
+static void *run_outbound(worker_t *this)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event event;
+
+	watch(epoll, end, 0);
+	watch(epoll, tun_queue(this->number), 1);
+	while (!atomic_load(&ending))
+	{
+		if (epoll_wait(epoll, &event, 1, -1) > 0 && event.data.u32 == 1 && !outbound_run(this->outbound))
+		{
+			complain(COMPLAIN_TUN, "the TUN device %s is gone: %s", tun_name(), strerror(errno));
+			/* The number means another device when it has been made again. */
+			epoll_ctl(epoll, EPOLL_CTL_DEL, tun_queue(this->number), NULL);
+			if (!atomic_exchange(&mending, true))
+			{
+				lib->processor->queue_job(lib->processor, (job_t*)callback_job_create(mend_tun, NULL, NULL,
+										  (callback_job_cancel_t)return_false));
+			}
+			epoll_wait(epoll, &event, 1, LOOK_AGAIN);
+			watch(epoll, tun_queue(this->number), 1);
+		}
+	}
+	close(epoll);
+	return NULL;
+}
+
+static void *run_inbound(worker_t *this)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event events[SOURCES + 1];
+
+	watch(epoll, this->changed, SOURCES);
+	while (!atomic_load(&ending))
+	{
+		int ready;
+
+		for (int source = 0; source < SOURCES; source++)
+		{
+			int fd = sockets_source(this->number, source);
+
+			if (fd >= 0)
+			{
+				watch(epoll, fd, (uint32_t)source);
+			}
+		}
+		do
+		{
+			ready = epoll_wait(epoll, events, countof(events), -1);
+			for (int i = 0; i < ready; i++)
+			{
+				if (events[i].data.u32 == SOURCES)
+				{
+					uint64_t times;
+
+					if (read(this->changed, &times, sizeof(times)) < 0)
+					{
+						continue;
+					}
+					ready = 0;
+				}
+				else if (!inbound_run(this->inbound, events[i].data.u32))
+				{
+					/* An error that waits would be reported for ever. */
+					inbound_clear(this->inbound, events[i].data.u32);
+				}
+			}
+		}
+		while (ready && !atomic_load(&ending));
+	}
+	close(epoll);
+	return NULL;
+}
+
+static void wake_all(void)
+{
+	uint64_t once = 1;
+
+	for (size_t i = 0; i < count; i++)
+	{
+		ignore_result(write(workers[i].changed, &once, sizeof(once)));
+	}
+}
+
+bool workers_create(size_t number, unsigned mtu)
+{
+	count = min(number, MAX_WORKERS);
+	atomic_store(&ending, false);
+	end = eventfd(0, EFD_CLOEXEC);
+	if (end < 0)
+	{
+		DBG1(DBG_KNL, "no event descriptor: %s", strerror(errno));
+		return FALSE;
+	}
+	for (size_t i = 0; i < count; i++)
+	{
+		worker_t *this = &workers[i];
+
+		*this = (worker_t){
+			.number = i,
+			.outbound = outbound_create(i, mtu),
+			.inbound = inbound_create(i),
+			.changed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		};
+		this->out = thread_create((thread_main_t)run_outbound, this);
+		this->in = thread_create((thread_main_t)run_inbound, this);
+		if (!this->out || !this->in || this->changed < 0)
+		{
+			DBG1(DBG_KNL, "no threads for packets");
+			count = i + 1;
+			workers_destroy();
+			return FALSE;
+		}
+	}
+	sockets_on_change(wake_all);
+	return TRUE;
+}
+
+void workers_destroy(void)
+{
+	uint64_t once = 1;
+
+	sockets_on_change(NULL);
+	atomic_store(&ending, true);
+	if (end < 0)
+	{
+		return;
+	}
+	ignore_result(write(end, &once, sizeof(once)));
+	wake_all();
+	for (size_t i = 0; i < count; i++)
+	{
+		worker_t *this = &workers[i];
+
+		if (this->out)
+		{
+			this->out->join(this->out);
+		}
+		if (this->in)
+		{
+			this->in->join(this->in);
+		}
+		outbound_destroy(this->outbound);
+		inbound_destroy(this->inbound);
+		close(this->changed);
+	}
+	close(end);
+	end = -1;
+	count = 0;
+}
