@@ -35,6 +35,16 @@ need 'command -v tshark' tshark "decrypts what the library encrypts, as an indep
 need 'command -v ip' iproute2 "gives the Linux kernel that is a peer its SAs"
 need 'echo "#include <pcap/pcap.h>" | cc -E -' libpcap-dev "reads and writes captures in the example"
 need 'command -v xz' xz-utils "unpacks the modules of a VM's kernel"
+need 'test -x /usr/lib/ipsec/charon' strongswan-charon "the IKE daemon that the plugin kernel-gipsec is tested in"
+need 'command -v swanctl' strongswan-swanctl "controls it"
+need 'test -e /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so' libcharon-extra-plugins "kernel-libipsec, a peer"
+need 'test -e /usr/lib/ipsec/plugins/libstrongswan-chapoly.so' libstrongswan-extra-plugins "ChaCha20-Poly1305 in charon"
+need 'test -e /usr/lib/ipsec/plugins/libstrongswan-openssl.so' libstrongswan-standard-plugins "AES-GCM in charon"
+need 'command -v pki' strongswan-pki "makes certificates"
+need 'command -v nft' nftables "is the NAT between two daemons"
+need 'command -v iperf3' iperf3 "is traffic between them"
+need 'command -v tcpdump' tcpdump "looks at what is between them"
+need 'command -v ping' iputils-ping "asks whether packets get through"
 need 'python3 -c "import venv, ensurepip"' python3-venv "holds scapy and pytest"
 install_needed
 
@@ -73,6 +83,15 @@ run "Conformance: the same through a device daemon" scripts/with_device.sh "$PWD
     env GIPSEC_LIBRARY="$library" GIPSEC_UML_CACHE="$PWD/$build/uml" "$venv/bin/pytest" -q tests/conformance
 
 run "PCI: the library and its device in a VM" scripts/vm-test.sh "$build/release"
+
+step "Building kernel-gipsec, the plugin for strongSwan's charon"
+if strongswan=$(scripts/strongswan_headers.sh "$build/strongswan" 2>"$log.cmake"); then
+    cmake -S . -B "$build/release" -DSTRONGSWAN_SRC="$strongswan" >"$log.cmake" 2>&1 &&
+        cmake --build "$build/release" -j2 >>"$log.cmake" 2>&1 || { tail -40 "$log.cmake" >&2; fail "the plugin's build"; }
+    run "strongSwan: two daemons, and a kernel's ESP" ctest --test-dir "$build/release" -L strongswan --output-on-failure
+else
+    echo "SKIPPED: strongSwan's headers: $(tail -n 1 "$log.cmake")" | tee -a "$log"
+fi
 
 run "README: its programs compile and run as they stand" python3 scripts/readme_programs.py "$PWD/$build/release"
 
