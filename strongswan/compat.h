@@ -31,9 +31,8 @@
 #error "STRONGSWAN_VERSION_NUMBER is not set; CMake reads it from the strongSwan sources"
 #endif
 
-/* From 6.0.3 on the loader asks every plugin for the version it was built for. */
+/* From 6.0.3 on the loader asks every plugin for the version it was built for. Structures that have grown since 5.9.8 are
+ * used by the names of their members alone. */
 #define GIPSEC_HAS_PLUGIN_VERSION (STRONGSWAN_VERSION_NUMBER >= 60003)
-/* From 6.0 on an SA may be for one CPU (RFC 9611); 6.0 also turned copy_df's neighbours around, by name alone. */
-#define GIPSEC_HAS_PER_CPU_SAS (STRONGSWAN_VERSION_NUMBER >= 60001)
 
 #endif

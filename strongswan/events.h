@@ -19,6 +19,7 @@ typedef enum complaint_t {
 	COMPLAIN_TOO_BIG,
 	COMPLAIN_SEND,
 	COMPLAIN_TUN,
+	COMPLAIN_NO_TUN,
 	COMPLAIN_DEVICE,
 	COMPLAINTS,
 } complaint_t;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tun.h"
 
-#include <daemon.h>
+#include "events.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,13 +55,13 @@ static int open_queue(char *wanted)
 
 	if (fd < 0)
 	{
-		DBG1(DBG_KNL, "/dev/net/tun cannot be opened: %s", strerror(errno));
+		complain(COMPLAIN_NO_TUN, "/dev/net/tun cannot be opened: %s", strerror(errno));
 		return -1;
 	}
 	snprintf(ifr.ifr_name, IFNAMSIZ, "%s", wanted);
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
 	{
-		DBG1(DBG_KNL, "the TUN device %s cannot be made: %s", wanted, strerror(errno));
+		complain(COMPLAIN_NO_TUN, "the TUN device %s cannot be made: %s", wanted, strerror(errno));
 		close(fd);
 		return -1;
 	}
