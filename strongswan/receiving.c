@@ -31,7 +31,7 @@ receiver_state_t *receiver_state_create(void)
 	receiver_state_t *this;
 
 	INIT(this,
-		.buffers = malloc((size_t)MESSAGES * MESSAGE_SIZE),
+		.buffers = malloc((size_t)MESSAGES * MESSAGE_STRIDE),
 	);
 	return this;
 }
@@ -175,7 +175,7 @@ bool receive_packets(receiver_state_t *this, int fd, source_t source)
 
 	for (int i = 0; i < MESSAGES; i++)
 	{
-		iov[i] = (struct iovec){this->buffers + (size_t)i * MESSAGE_SIZE, MESSAGE_SIZE};
+		iov[i] = (struct iovec){this->buffers + (size_t)i * MESSAGE_STRIDE, MESSAGE_SIZE};
 		messages[i] = (struct mmsghdr){.msg_hdr = {
 			.msg_name = &this->from[i],
 			.msg_namelen = sizeof(this->from[i]),

@@ -12,6 +12,8 @@
 /** Messages that are read at once at most, and bytes of each. */
 #define MESSAGES 64
 #define MESSAGE_SIZE 65536
+/** Bytes from one to the next: beginnings that are a power of two apart would push each other out of the cache. */
+#define MESSAGE_STRIDE (MESSAGE_SIZE + 2112)
 /** Packets in them at most. */
 #define ARRIVED (MESSAGES * 64)
 
