@@ -323,6 +323,20 @@ tun_removed() {
     log_has a 'TUN device .* is gone' || fail "not in the log"
 }
 
+# Four pairs of threads: TCP streams and SAs are spread over them, and keep their order.
+workers() {
+    command -v iperf3 >/dev/null || skip "iperf3 is not installed"
+    a_plugin_extra='workers = 4
+      force_udp = yes' b_plugin_extra='workers = 4
+      force_udp = yes'
+    charons
+    pings "with four workers" 20
+    in_b iperf3 -s -1 -D -B "$to" --pidfile "$dir/iperf.pid"
+    sleep .5
+    in_a iperf3 -c "$to" -B "$from" -P 8 -n 80M -J >"$dir/out" 2>&1 || fail "eight streams: $(tail -n 5 "$dir/out")"
+    protected
+}
+
 typos() {
     start=no a_plugin_extra='acelerator = soft0
       mtu = 1300'
