@@ -50,27 +50,6 @@ void inbound_destroy(inbound_t *this)
 	free(this);
 }
 
-/** Whether an intact packet came from where the SA says. */
-static bool came_from_peer(const path_t *path, const struct sockaddr_storage *from)
-{
-	if (path->src.ss_family != from->ss_family)
-	{
-		return false;
-	}
-	if (from->ss_family == AF_INET)
-	{
-		const struct sockaddr_in *a = (const struct sockaddr_in*)&path->src, *b = (const struct sockaddr_in*)from;
-
-		return a->sin_addr.s_addr == b->sin_addr.s_addr && a->sin_port == b->sin_port;
-	}
-	else
-	{
-		const struct sockaddr_in6 *a = (const struct sockaddr_in6*)&path->src, *b = (const struct sockaddr_in6*)from;
-
-		return memeq(&a->sin6_addr, &b->sin6_addr, sizeof(a->sin6_addr)) && a->sin6_port == b->sin6_port;
-	}
-}
-
 /** Writes packets to the TUN device, joined where they go together. */
 static void write_pieces(inbound_t *this, size_t count)
 {
@@ -98,7 +77,7 @@ static void deliver(inbound_t *this, const sa_use_t *use, const arrived_t *arriv
 	{
 		flows[i] = &this->pieces[i].flow;
 	}
-	spd_inbound(use->reqid, flows, count, allowed);
+	spd_inbound(use, flows, count, allowed);
 	for (size_t i = 0; i < count; i++)
 	{
 		piece_t *piece = &this->pieces[i];
@@ -112,9 +91,10 @@ static void deliver(inbound_t *this, const sa_use_t *use, const arrived_t *arriv
 		if (use->sa->copy_dscp_in)
 		{
 			const uint8_t *header = arrived[i]->header;
+			uint8_t tos = header[0] >> 4 == 4 ? header[1] : (uint8_t)(header[0] << 4 | header[1] >> 4);
 
-			ip_set_dscp(piece->packet, header[0] >> 4 == 4 ? header[1] : (uint8_t)(header[0] << 4 | header[1] >> 4));
-			piece->flow.tos = (uint8_t)((piece->flow.tos & 3) | (header[1] & 0xfc));
+			ip_set_dscp(piece->packet, tos);
+			piece->flow.tos = (uint8_t)((piece->flow.tos & 3) | (tos & 0xfc));
 		}
 		if (use->sa->transport && use->path.udp)
 		{
@@ -159,7 +139,7 @@ static void open_batch(inbound_t *this, sa_use_t *use, arrived_t *arrived, size_
 			continue;
 		}
 		intact++;
-		if (!came_from_peer(&use->path, &this->receiver->from[arrived[i].message]) && this->receiver->udp)
+		if (this->receiver->udp && !same_address(&use->path.src, &this->receiver->from[arrived[i].message]))
 		{
 			sad_moved(use, &this->receiver->from[arrived[i].message]);
 		}
@@ -239,10 +219,9 @@ bool inbound_run(inbound_t *this, source_t source)
 void inbound_clear(inbound_t *this, source_t source)
 {
 	int fd = sockets_source(this->worker, source);
-	uint8_t byte;
 
-	/* What a sender learns from them, it has from the call that failed. */
-	for (int i = 0; i < BATCH && fd >= 0 && recv(fd, &byte, sizeof(byte), MSG_ERRQUEUE | MSG_DONTWAIT) >= 0; i++)
+	if (fd >= 0)
 	{
+		send_learn(fd);
 	}
 }

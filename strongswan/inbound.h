@@ -16,7 +16,7 @@ void inbound_destroy(inbound_t *this);
 /** Takes what a socket of the worker has, up to a batch. False: there was nothing. */
 bool inbound_run(inbound_t *this, source_t source);
 
-/** Takes errors that wait at a socket: of packets that were sent from it, they mean nothing here. */
+/** Takes the errors that wait at a socket: of packets that were sent before. */
 void inbound_clear(inbound_t *this, source_t source);
 
 #endif

@@ -253,18 +253,32 @@ void ip_set_dscp(uint8_t *packet, uint8_t tos)
 	}
 }
 
-/** Whether an ICMP error may be sent for a packet: not for errors, not for what has many receivers. */
-static bool may_answer(const uint8_t *packet, const flow_t *flow)
+/** Whether an address is that of one sender, elsewhere. */
+static bool is_one(const flow_t *flow, const address_t *address)
+{
+	static const uint8_t none[16];
+	const uint8_t *bytes = address->bytes;
+
+	if (flow->version == 4)
+	{
+		return bytes[0] != 0 && bytes[0] != 127 && bytes[0] < 224;
+	}
+	return bytes[0] != 0xff && memcmp(bytes, none, 15);
+}
+
+/** Whether an ICMP error may be sent for a packet: not for errors, not for what has many receivers, or no sender. */
+static bool may_answer(const flow_t *flow)
 {
 	uint8_t type = (uint8_t)(flow->src_port >> 8);
 
-	if (flow->later_fragment)
+	if (flow->later_fragment || !is_one(flow, &flow->src))
 	{
 		return false;
 	}
 	if (flow->version == 4)
 	{
-		return packet[16] < 224 && !(flow->protocol == IPPROTO_ICMP && type != 8 && type != 0 && type != 13 && type != 14);
+		return is_one(flow, &flow->dst) &&
+			   !(flow->protocol == IPPROTO_ICMP && type != 8 && type != 0 && type != 13 && type != 14);
 	}
 	/* Too big is what ICMPv6 tells senders to many, too. */
 	return !(flow->protocol == IPPROTO_ICMPV6 && type < 128);
@@ -275,7 +289,7 @@ size_t ip_too_big(const uint8_t *packet, const flow_t *flow, uint32_t mtu, uint8
 	size_t header = flow->version == 4 ? IPV4_HEADER : IPV6_HEADER, most, quoted, length;
 	uint8_t *icmp = answer + header;
 
-	if (!may_answer(packet, flow))
+	if (!may_answer(flow))
 	{
 		return 0;
 	}
@@ -323,7 +337,8 @@ bool ip_fragment(const uint8_t *packet, const flow_t *flow, size_t mtu, uint8_t 
 	size_t header = (packet[0] & 0xf) * 4u, payload = flow->length - header, step, at;
 	uint16_t before = get16(packet + 6);
 
-	if (flow->version != 4 || flow->whole || mtu < header + 8)
+	if (flow->version != 4 || flow->whole || mtu < header + 8 ||
+		(before & IP_OFFSET) * 8u + flow->length > IP_MAX_PACKET)
 	{
 		return false;
 	}

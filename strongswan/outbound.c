@@ -72,7 +72,6 @@ static void flush(outbound_t *this)
 	outgoing_t outgoing[BATCH];
 	size_t ready = 0;
 	uint64_t bytes = 0;
-	uint32_t mtu;
 
 	if (!this->count)
 	{
@@ -100,11 +99,7 @@ static void flush(outbound_t *this)
 	}
 	if (ready)
 	{
-		mtu = send_packets(&this->sender, &this->use, outgoing, ready);
-		if (mtu)
-		{
-			sad_set_mtu(&this->use, mtu);
-		}
+		send_packets(&this->sender, &this->use, outgoing, ready);
 		sad_count(&this->use, ready, bytes);
 	}
 	this->count = this->plain_used = this->sealed_used = 0;
@@ -197,17 +192,17 @@ static void protect(outbound_t *this, const flow_t *flow)
 	largest = split_largest(&splitter);
 	if (mtu && largest > mtu)
 	{
-		/* One segment is enough to tell the sender. */
-		uint8_t *room = room_for(this, largest);
-		flow_t first;
+		uint8_t segment[IP_MAX_PACKET];
+		flow_t one;
 
-		length = split_next(&splitter, room, largest);
-		if (length && ip_parse(room, length, &first))
+		/* One segment is enough to tell the sender; what may be cut is cut, each. */
+		while ((length = split_next(&splitter, segment, sizeof(segment))) && ip_parse(segment, length, &one))
 		{
-			uint8_t copy[IP_MAX_PACKET];
-
-			memcpy(copy, room, length);
-			too_long(this, copy, &first, mtu);
+			too_long(this, segment, &one, mtu);
+			if (one.whole)
+			{
+				break;
+			}
 		}
 		return;
 	}

@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #define SETTING "%s.plugins.kernel-gipsec."
+/** Unless kernel-netlink's settings name another one. */
+#define BYPASS_MARK 0x67697000
 
 /* A charon with other structures would read ours wrongly. Debian's has the mediation extension (ME). */
 #ifndef GIPSEC_WITHOUT_ME
@@ -144,20 +146,40 @@ static bool check_settings(void)
 	return right;
 }
 
+/** The mark of what goes past policies: charon's routes are for packets that do not have it, so that what we send does not
+ *  come back to us. False: they are for something else. */
+static bool get_mark(uint32_t *value)
+{
+	char ours[32], *fwmark;
+	mark_t mark;
+
+	snprintf(ours, sizeof(ours), "!0x%x", BYPASS_MARK);
+	lib->settings->set_default_str(lib->settings, "%s.plugins.kernel-netlink.fwmark", ours, lib->ns);
+	fwmark = lib->settings->get_str(lib->settings, "%s.plugins.kernel-netlink.fwmark", ours, lib->ns);
+	if (fwmark[0] != '!' || !mark_from_string(fwmark + 1, MARK_OP_NONE, &mark) || !mark.value)
+	{
+		DBG1(DBG_KNL, "kernel-netlink.fwmark is \"%s\", and has to be like \"%s\" for kernel-gipsec: routes for all packets "
+			 "but those with a mark", fwmark, ours);
+		return FALSE;
+	}
+	*value = mark.value;
+	return TRUE;
+}
+
 __attribute__((visibility("default")))
 plugin_t *kernel_gipsec_plugin_create(void)
 {
 	kernel_gipsec_plugin_t *this;
 	size_t workers;
 	unsigned mtu;
-	char mark[32];
+	uint32_t mark;
 
 	if (!lib->caps->check(lib->caps, CAP_NET_ADMIN))
 	{
 		DBG1(DBG_KNL, "kernel-gipsec needs CAP_NET_ADMIN, for its TUN device and for routes");
 		return NULL;
 	}
-	if (!check_settings())
+	if (!check_settings() || !get_mark(&mark))
 	{
 		return NULL;
 	}
@@ -174,7 +196,7 @@ plugin_t *kernel_gipsec_plugin_create(void)
 		accel_close();
 		return NULL;
 	}
-	if (!sockets_create(workers))
+	if (!sockets_create(workers, mark))
 	{
 		sockets_destroy();
 		tun_destroy();
@@ -185,9 +207,6 @@ plugin_t *kernel_gipsec_plugin_create(void)
 	routes_create();
 	spd_create();
 
-	/* Routes are for what has not our mark, so that what we send does not come back to us. */
-	snprintf(mark, sizeof(mark), "!0x%x", BYPASS_MARK);
-	lib->settings->set_default_str(lib->settings, "%s.plugins.kernel-netlink.fwmark", mark, lib->ns);
 	lib->settings->set_default_str(lib->settings, "%s.install_virtual_ip_on", tun_name(), lib->ns);
 
 	INIT(this,

@@ -21,7 +21,7 @@ typedef union details_t {
 typedef struct about_t {
 	struct in_addr to4;
 	struct in6_addr to6;
-	uint8_t tos;
+	uint8_t tos, ttl;
 	/** Bytes of each packet in it but the last; 0: there is one. */
 	size_t segment;
 } about_t;
@@ -68,6 +68,12 @@ static about_t read_details(struct msghdr *msg)
 			memcpy(&number, data, sizeof(number));
 			about.tos = (uint8_t)number;
 		}
+		else if ((cmsg->cmsg_level == SOL_IP && cmsg->cmsg_type == IP_TTL) ||
+				 (cmsg->cmsg_level == SOL_IPV6 && cmsg->cmsg_type == IPV6_HOPLIMIT))
+		{
+			memcpy(&number, data, sizeof(number));
+			about.ttl = (uint8_t)number;
+		}
 		else if (cmsg->cmsg_level == SOL_UDP && cmsg->cmsg_type == UDP_GRO)
 		{
 			memcpy(&number, data, sizeof(number));
@@ -87,7 +93,7 @@ static void make_header(arrived_t *this, const struct sockaddr_storage *from, co
 		this->header[0] = 0x45;
 		this->header[1] = about->tos;
 		put16(this->header + 2, (uint16_t)(20 + this->length));
-		this->header[8] = 64;
+		this->header[8] = about->ttl;
 		this->header[9] = this->protocol;
 		memcpy(this->header + 12, &((const struct sockaddr_in*)from)->sin_addr, 4);
 		memcpy(this->header + 16, &about->to4, 4);
@@ -99,7 +105,7 @@ static void make_header(arrived_t *this, const struct sockaddr_storage *from, co
 		put32(this->header, 0x60000000u | (uint32_t)about->tos << 20);
 		put16(this->header + 4, (uint16_t)this->length);
 		this->header[6] = this->protocol;
-		this->header[7] = 64;
+		this->header[7] = about->ttl;
 		memcpy(this->header + 8, &((const struct sockaddr_in6*)from)->sin6_addr, 16);
 		memcpy(this->header + 24, &about->to6, 16);
 	}

@@ -8,8 +8,9 @@
 typedef struct route_t {
 	chunk_t net;
 	uint8_t prefix;
-	bool pass;
 	host_t *src;
+	/** The source is not one that the policy is for: nobody here has such an address. */
+	bool forwards;
 	unsigned refs;
 } route_t;
 
@@ -27,12 +28,12 @@ bool routes_create(void)
 
 static status_t install(route_t *this)
 {
-	return charon->kernel->add_route(charon->kernel, this->net, this->prefix, NULL, this->src, tun_name(), this->pass);
+	return charon->kernel->add_route(charon->kernel, this->net, this->prefix, NULL, this->src, tun_name(), FALSE);
 }
 
 static void uninstall(route_t *this)
 {
-	charon->kernel->del_route(charon->kernel, this->net, this->prefix, NULL, this->src, tun_name(), this->pass);
+	charon->kernel->del_route(charon->kernel, this->net, this->prefix, NULL, this->src, tun_name(), FALSE);
 }
 
 static void destroy(route_t *this)
@@ -56,14 +57,14 @@ void routes_destroy(void)
 }
 
 /** Under the lock. */
-static route_t *find(chunk_t net, uint8_t prefix, bool pass)
+static route_t *find(chunk_t net, uint8_t prefix)
 {
 	enumerator_t *enumerator = routes->create_enumerator(routes);
 	route_t *route, *found = NULL;
 
 	while (!found && enumerator->enumerate(enumerator, &route))
 	{
-		if (route->prefix == prefix && route->pass == pass && chunk_equals(route->net, net))
+		if (route->prefix == prefix && chunk_equals(route->net, net))
 		{
 			found = route;
 		}
@@ -72,94 +73,138 @@ static route_t *find(chunk_t net, uint8_t prefix, bool pass)
 	return found;
 }
 
-/** Our address that packets to these destinations are to come from. */
-static host_t *source(traffic_selector_t *src, host_t *outer)
+/** Any address of ours, of a family. */
+static host_t *any_address(int family)
 {
+	enumerator_t *enumerator = charon->kernel->create_address_enumerator(charon->kernel, ADDR_TYPE_REGULAR);
+	host_t *address, *found = NULL;
+
+	while (!found && enumerator->enumerate(enumerator, &address))
+	{
+		if (address->get_family(address) == family)
+		{
+			found = address->clone(address);
+		}
+	}
+	enumerator->destroy(enumerator);
+	return found;
+}
+
+/** Our address that packets to these destinations are to come from. */
+static host_t *source(traffic_selector_t *src, host_t *outer, host_t *net, bool *forwards)
+{
+	int family = net->get_family(net);
 	host_t *address = NULL;
 	bool is_virtual;
 
+	*forwards = FALSE;
 	if (charon->kernel->get_address_by_ts(charon->kernel, src, &address, &is_virtual) == SUCCESS)
 	{
 		return address;
 	}
-	/* A gateway without an address of its own behind it only forwards. */
-	return outer && !outer->is_anyaddr(outer) ? outer->clone(outer) : NULL;
+	/* A gateway without an address of its own behind it only forwards: any address will do. */
+	*forwards = TRUE;
+	return outer && outer->get_family(outer) == family && !outer->is_anyaddr(outer) ? outer->clone(outer)
+																					: any_address(family);
 }
 
-bool route_add(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer, bool pass)
+/** Under the lock. */
+static status_t add_new(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer, host_t *net, uint8_t prefix)
 {
-	host_t *net = NULL, *address;
+	bool forwards;
+	host_t *address = source(src, outer, net, &forwards);
+	route_t *route;
+	status_t status;
+
+	if (!address)
+	{
+		DBG1(DBG_KNL, "there is no route to %R: we have no address", dst);
+		return FAILED;
+	}
+	INIT(route,
+		.net = chunk_clone(net->get_address(net)),
+		.prefix = prefix,
+		.src = address,
+		.forwards = forwards,
+		.refs = 1,
+	);
+	status = install(route);
+	if (status != SUCCESS && status != ALREADY_DONE)
+	{
+		DBG1(DBG_KNL, "the route to %R cannot be installed", dst);
+		destroy(route);
+		return FAILED;
+	}
+	routes->insert_last(routes, route);
+	return SUCCESS;
+}
+
+/** Under the lock: a route that was for forwarding alone gets a source that a policy is for. */
+static void improve(route_t *this, traffic_selector_t *src, host_t *net)
+{
+	bool forwards;
+	host_t *address;
+
+	if (!this->forwards)
+	{
+		return;
+	}
+	address = source(src, NULL, net, &forwards);
+	if (!address || forwards)
+	{
+		DESTROY_IF(address);
+		return;
+	}
+	uninstall(this);
+	this->src->destroy(this->src);
+	this->src = address;
+	this->forwards = FALSE;
+	install(this);
+}
+
+status_t route_add(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer)
+{
+	host_t *net = NULL;
 	uint8_t prefix;
 	route_t *route;
-	bool done = TRUE;
+	status_t status = SUCCESS;
 
-	if (!enabled || !dst->to_subnet(dst, &net, &prefix))
+	/* A range that is no subnet has the smallest one around it, which is what is wanted. */
+	dst->to_subnet(dst, &net, &prefix);
+	if (!enabled || !net)
 	{
-		/* A range that is no subnet has the smallest one around it, which is what is wanted. */
-		if (!enabled || !net)
-		{
-			return TRUE;
-		}
+		DESTROY_IF(net);
+		return NOT_FOUND;
 	}
 	lock->lock(lock);
-	route = find(net->get_address(net), prefix, pass);
+	route = find(net->get_address(net), prefix);
 	if (route)
 	{
 		route->refs++;
+		improve(route, src, net);
 	}
 	else
 	{
-		address = source(src, outer);
-		if (address && address->get_family(address) != net->get_family(net))
-		{
-			address->destroy(address);
-			address = NULL;
-		}
-		if (address || pass)
-		{
-			status_t status;
-
-			INIT(route,
-				.net = chunk_clone(net->get_address(net)),
-				.prefix = prefix,
-				.pass = pass,
-				.src = address,
-				.refs = 1,
-			);
-			status = install(route);
-			if (status == SUCCESS || status == ALREADY_DONE)
-			{
-				routes->insert_last(routes, route);
-			}
-			else
-			{
-				DBG1(DBG_KNL, "the route to %R cannot be installed", dst);
-				destroy(route);
-				done = FALSE;
-			}
-		}
-		else
-		{
-			DBG1(DBG_KNL, "there is no route to %R: we have no address for %R", dst, src);
-		}
+		status = add_new(src, dst, outer, net, prefix);
 	}
 	lock->unlock(lock);
 	net->destroy(net);
-	return done;
+	return status;
 }
 
-void route_delete(traffic_selector_t *dst, bool pass)
+void route_delete(traffic_selector_t *dst)
 {
 	host_t *net = NULL;
 	uint8_t prefix;
 	route_t *route;
 
-	if (!enabled || (!dst->to_subnet(dst, &net, &prefix) && !net))
+	dst->to_subnet(dst, &net, &prefix);
+	if (!net)
 	{
 		return;
 	}
 	lock->lock(lock);
-	route = find(net->get_address(net), prefix, pass);
+	route = find(net->get_address(net), prefix);
 	if (route && --route->refs == 0)
 	{
 		routes->remove(routes, route, NULL);
@@ -180,12 +225,9 @@ bool routes_reinstall(void)
 	enumerator = routes->create_enumerator(routes);
 	while (enumerator->enumerate(enumerator, &route))
 	{
-		if (!route->pass)
-		{
-			/* charon still has those that went with the device. */
-			uninstall(route);
-			done &= install(route) == SUCCESS;
-		}
+		/* charon still has those that went with the device. */
+		uninstall(route);
+		done &= install(route) == SUCCESS;
 	}
 	enumerator->destroy(enumerator);
 	lock->unlock(lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Routes that bring packets to policies: into the TUN device what is protected or dropped, past it what passes.
+ * Routes that bring packets to policies: into the TUN device what is protected or dropped. What passes needs none: either no
+ * other policy's route takes it, or it comes to the TUN device and goes on from there.
  */
 #ifndef GIPSEC_ROUTES_H_
 #define GIPSEC_ROUTES_H_
@@ -10,10 +11,10 @@
 bool routes_create(void);
 void routes_destroy(void);
 
-/** A route for the destinations of an outbound policy, once however many policies want it. `outer` is our address of its
- *  SA, if any; `pass`: past the TUN device. */
-bool route_add(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer, bool pass);
-void route_delete(traffic_selector_t *dst, bool pass);
+/** A route for the destinations of an outbound policy, once however many policies want it; each that had SUCCESS gives it
+ *  back. `outer` is our address of its SA, if any. NOT_FOUND: there shall be none. */
+status_t route_add(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer);
+void route_delete(traffic_selector_t *dst);
 
 /** Installs all of them again, after the TUN device was made anew. False: not all could be. */
 bool routes_reinstall(void);

@@ -11,6 +11,10 @@
 #define MOST_RESERVED 65536
 /** CPIs below are well known or for IANA (RFC 3173). */
 #define CPI_MIN 0x100
+/** Seconds before charon is told again that a peer has another address. */
+#define MAPPING_AGAIN 3
+/** Seconds for which the MTU of a path is believed (RFC 1191 section 6.3). */
+#define MTU_LASTS 600
 #define CPI_MAX 0xefff
 
 static rwlock_t *lock;
@@ -19,10 +23,11 @@ static hashtable_t *inbound, *outbound;
 /** SPIs, in the order of nothing: of inbound SAs to come. */
 static hashtable_t *reserved;
 static uint16_t next_cpi;
+static _Atomic uint64_t last_id;
 
 static u_int hash_sa(const sa_t *sa)
 {
-	return sa->spi ^ sa->protocol;
+	return (ntohl(sa->spi) ^ sa->protocol) * 0x9e3779b1u >> 7;
 }
 
 static bool same_inbound(const sa_t *a, const sa_t *b)
@@ -37,7 +42,7 @@ static bool same_outbound(const sa_t *a, const sa_t *b)
 
 static u_int hash_spi(const void *spi)
 {
-	return (u_int)(uintptr_t)spi;
+	return ntohl((u_int)(uintptr_t)spi) * 0x9e3779b1u >> 7;
 }
 
 static bool same_spi(const void *a, const void *b)
@@ -169,13 +174,34 @@ status_t sad_reserve(uint8_t protocol, uint32_t *spi)
 	return status;
 }
 
+/** Under the lock. */
+static bool has_cpi(uint16_t cpi)
+{
+	enumerator_t *enumerator = inbound->create_enumerator(inbound);
+	bool found = FALSE;
+	sa_t *sa;
+
+	while (!found && enumerator->enumerate(enumerator, NULL, &sa))
+	{
+		found = sa->compresses && sa->cpi == cpi;
+	}
+	enumerator->destroy(enumerator);
+	return found;
+}
+
 status_t sad_reserve_cpi(uint16_t *cpi)
 {
+	status_t status = FAILED;
+
 	lock->write_lock(lock);
-	*cpi = htons(next_cpi);
-	next_cpi = next_cpi == CPI_MAX ? CPI_MIN : next_cpi + 1;
+	for (int i = CPI_MIN; i <= CPI_MAX && status != SUCCESS; i++)
+	{
+		*cpi = htons(next_cpi);
+		next_cpi = next_cpi == CPI_MAX ? CPI_MIN : next_cpi + 1;
+		status = has_cpi(*cpi) ? FAILED : SUCCESS;
+	}
 	lock->unlock(lock);
-	return SUCCESS;
+	return status;
 }
 
 /** Under the lock. */
@@ -194,25 +220,15 @@ static void set_path(sa_t *this, host_t *src, host_t *dst, bool udp)
 	memcpy(&this->path.dst, dst->get_sockaddr(dst), *length);
 	this->path.udp = udp;
 	/* Another path may take more, or less. */
-	atomic_store(&this->outer_mtu, 0);
 	atomic_store(&this->inner_mtu, 0);
-	atomic_store(&this->mapping_told, false);
+	atomic_store(&this->mapping_told, 0);
 }
 
 typedef struct expiry_t {
-	uint32_t spi;
-	uint8_t protocol;
 	bool is_inbound, hard;
-	host_t *dst;
 	/** Told from one that has its SPI later. */
-	const sa_t *sa;
+	uint64_t id;
 } expiry_t;
-
-static void expiry_destroy(expiry_t *this)
-{
-	this->dst->destroy(this->dst);
-	free(this);
-}
 
 static void tell(sa_t *sa, bool hard)
 {
@@ -226,15 +242,21 @@ static void tell(sa_t *sa, bool hard)
 
 static job_requeue_t expire(expiry_t *this)
 {
+	hashtable_t *table = this->is_inbound ? inbound : outbound;
+	enumerator_t *enumerator;
 	sa_t *sa;
 
+	/* It may have moved. */
 	lock->read_lock(lock);
-	sa = this->is_inbound ? find_inbound(this->spi, this->protocol)
-						  : find_outbound(this->spi, this->protocol, this->dst);
-	if (sa && sa == this->sa)
+	enumerator = table->create_enumerator(table);
+	while (enumerator->enumerate(enumerator, NULL, &sa))
 	{
-		tell(sa, this->hard);
+		if (sa->id == this->id)
+		{
+			tell(sa, this->hard);
+		}
 	}
+	enumerator->destroy(enumerator);
 	lock->unlock(lock);
 	return JOB_REQUEUE_NONE;
 }
@@ -248,16 +270,12 @@ static void schedule(sa_t *sa, uint64_t seconds, bool hard)
 		return;
 	}
 	INIT(expiry,
-		.spi = sa->spi,
-		.protocol = sa->protocol,
 		.is_inbound = sa->inbound,
 		.hard = hard,
-		.dst = sa->dst->clone(sa->dst),
-		.sa = sa,
+		.id = sa->id,
 	);
-	lib->scheduler->schedule_job(lib->scheduler, (job_t*)callback_job_create((callback_job_cb_t)expire, expiry,
-								 (callback_job_cleanup_t)expiry_destroy, (callback_job_cancel_t)return_false),
-								 (uint32_t)min(seconds, UINT32_MAX));
+	lib->scheduler->schedule_job(lib->scheduler, (job_t*)callback_job_create((callback_job_cb_t)expire, expiry, free,
+								 (callback_job_cancel_t)return_false), (uint32_t)min(seconds, UINT32_MAX));
 }
 
 status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
@@ -266,7 +284,8 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 	hashtable_t *table = data->inbound ? inbound : outbound;
 	accel_sa_t accel;
 	status_t status;
-	sa_t *sa, *old;
+	bool is_new;
+	sa_t *sa;
 
 	if (data->mode != MODE_TRANSPORT && data->mode != MODE_TUNNEL)
 	{
@@ -284,6 +303,7 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 		return status;
 	}
 	INIT(sa,
+		.id = atomic_fetch_add(&last_id, 1) + 1,
 		.spi = id->spi,
 		.cpi = data->cpi,
 		.protocol = id->proto,
@@ -309,11 +329,18 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 	{
 		reserved->remove(reserved, spi_key(id->spi));
 	}
-	old = table->put(table, sa, sa);
-	lock->unlock(lock);
-	if (old)
+	/* Packets for one SA never get into another one. */
+	is_new = !table->get(table, sa);
+	if (is_new)
 	{
-		discard(old);
+		table->put(table, sa, sa);
+	}
+	lock->unlock(lock);
+	if (!is_new)
+	{
+		DBG1(DBG_KNL, "there is an SA %.8x to %H already", ntohl(id->spi), id->dst);
+		discard(sa);
+		return FAILED;
 	}
 	if (lifetime)
 	{
@@ -332,10 +359,15 @@ status_t sad_update(kernel_ipsec_sa_id_t *id, kernel_ipsec_update_sa_t *data)
 	sa = find(id);
 	if (sa)
 	{
+		sa_t *other = sa->inbound ? NULL : find_outbound(sa->spi, sa->protocol, data->new_dst);
+
+		/* charon negotiates another one when this one cannot be moved. */
 		status = SUCCESS;
-		if (!sa->transport || sa->compresses)
+		if ((other && other != sa) ||
+			((!sa->transport || sa->compresses) &&
+			 accel_move(&sa->accel, sa->inbound, data->new_src, data->new_dst) != SUCCESS))
 		{
-			status = accel_move(&sa->accel, sa->inbound, data->new_src, data->new_dst);
+			status = NOT_SUPPORTED;
 		}
 		if (status == SUCCESS)
 		{
@@ -430,12 +462,15 @@ bool sad_use_inbound(uint32_t spi, uint8_t protocol, sa_use_t *use)
 	return found;
 }
 
-bool sad_use_outbound(uint32_t spi, uint8_t protocol, host_t *dst, sa_use_t *use)
+bool sad_use_outbound(uint32_t spi, uint8_t protocol, host_t *dst, uint32_t reqid, sa_use_t *use)
 {
 	bool found;
+	sa_t *sa;
 
 	lock->read_lock(lock);
-	found = use_it(find_outbound(spi, protocol, dst), use);
+	sa = find_outbound(spi, protocol, dst);
+	/* The peer has chosen the SPI: two of them behind one address may have chosen the same. */
+	found = sa && sa->reqid == reqid && use_it(sa, use);
 	lock->unlock(lock);
 	return found;
 }
@@ -448,10 +483,16 @@ void sad_done(sa_use_t *use)
 bool sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes)
 {
 	sa_t *sa = use->sa;
+	int64_t now;
 
 	packets += atomic_fetch_add_explicit(&sa->packets, packets, memory_order_relaxed);
 	bytes += atomic_fetch_add_explicit(&sa->bytes, bytes, memory_order_relaxed);
-	atomic_store_explicit(&sa->used, time_monotonic(NULL), memory_order_relaxed);
+	now = time_monotonic(NULL);
+	atomic_store_explicit(&sa->used, now, memory_order_relaxed);
+	if (atomic_load_explicit(&sa->inner_mtu, memory_order_relaxed) && now > atomic_load(&sa->mtu_until))
+	{
+		atomic_store(&sa->inner_mtu, 0);
+	}
 	if ((sa->hard_bytes && bytes >= sa->hard_bytes) || (sa->hard_packets && packets >= sa->hard_packets))
 	{
 		lock->read_lock(lock);
@@ -468,12 +509,34 @@ bool sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes)
 	return true;
 }
 
+bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	if (a->ss_family != b->ss_family)
+	{
+		return false;
+	}
+	if (a->ss_family == AF_INET)
+	{
+		const struct sockaddr_in *x = (const struct sockaddr_in*)a, *y = (const struct sockaddr_in*)b;
+
+		return x->sin_addr.s_addr == y->sin_addr.s_addr && x->sin_port == y->sin_port;
+	}
+	else
+	{
+		const struct sockaddr_in6 *x = (const struct sockaddr_in6*)a, *y = (const struct sockaddr_in6*)b;
+
+		return memeq(&x->sin6_addr, &y->sin6_addr, sizeof(x->sin6_addr)) && x->sin6_port == y->sin6_port;
+	}
+}
+
 void sad_moved(sa_use_t *use, const struct sockaddr_storage *from)
 {
 	sa_t *sa = use->sa;
+	int64_t now = time_monotonic(NULL), told = atomic_load(&sa->mapping_told);
 	host_t *remote;
 
-	if (atomic_exchange(&sa->mapping_told, true))
+	/* charon may not have believed it, or there was a race: it is told again. */
+	if ((told && now - told < MAPPING_AGAIN) || !atomic_compare_exchange_strong(&sa->mapping_told, &told, now))
 	{
 		return;
 	}
@@ -481,22 +544,50 @@ void sad_moved(sa_use_t *use, const struct sockaddr_storage *from)
 	if (remote)
 	{
 		lock->read_lock(lock);
-		event_mapping(sa->protocol, sa->spi, sa->dst, remote);
+		if (!same_address(&sa->path.src, from))
+		{
+			event_mapping(sa->protocol, sa->spi, sa->dst, remote);
+		}
 		lock->unlock(lock);
 		remote->destroy(remote);
 	}
 }
 
-void sad_set_mtu(sa_use_t *use, uint32_t outer)
+/** Whether the address alone is the same. */
+static bool same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
-	sa_t *sa = use->sa;
-	uint32_t inner = accel_inner_mtu(&use->accel, outer - (use->path.udp ? 8 : 0));
+	struct sockaddr_storage x = *a, y = *b;
 
-	if (inner && atomic_exchange(&sa->outer_mtu, outer) != outer)
+	((struct sockaddr_in*)&x)->sin_port = ((struct sockaddr_in*)&y)->sin_port = 0;
+	return same_address(&x, &y);
+}
+
+void sad_path_mtu(const struct sockaddr_storage *dst, uint32_t mtu, const uint32_t *spi)
+{
+	enumerator_t *enumerator;
+	sa_t *sa;
+
+	/* No path takes less (RFC 791, RFC 8200). */
+	mtu = max(mtu, dst->ss_family == AF_INET ? 576 : 1280);
+	lock->read_lock(lock);
+	enumerator = outbound->create_enumerator(outbound);
+	while (enumerator->enumerate(enumerator, NULL, &sa))
 	{
-		atomic_store(&sa->inner_mtu, inner);
-		DBG1(DBG_KNL, "the path of SA %.8x takes %u bytes: packets of up to %u go in", ntohl(sa->spi), outer, inner);
+		uint32_t inner;
+
+		if (!same_host(&sa->path.dst, dst) || (spi && *spi != sa->spi))
+		{
+			continue;
+		}
+		inner = accel_inner_mtu(&sa->accel, mtu - (sa->path.udp ? 8 : 0));
+		atomic_store(&sa->mtu_until, time_monotonic(NULL) + MTU_LASTS);
+		if (inner && atomic_exchange(&sa->inner_mtu, inner) != inner)
+		{
+			DBG2(DBG_KNL, "the path of SA %.8x takes %u bytes: packets of up to %u go in", ntohl(sa->spi), mtu, inner);
+		}
 	}
+	enumerator->destroy(enumerator);
+	lock->unlock(lock);
 }
 
 static void replace_in(hashtable_t *table)

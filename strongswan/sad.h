@@ -18,6 +18,8 @@ typedef struct path_t {
 /** An SA. What is not marked otherwise never changes. */
 typedef struct sa_t {
 	_Atomic unsigned refs;
+	/** Never that of another one. */
+	uint64_t id;
 	/** Network order. */
 	uint32_t spi;
 	uint16_t cpi;
@@ -38,9 +40,12 @@ typedef struct sa_t {
 	/** Of the packet path. */
 	_Atomic uint64_t bytes, packets;
 	_Atomic int64_t used;
-	/** What the outer path takes, and what that leaves inside; 0: not known to be limited. */
-	_Atomic uint32_t outer_mtu, inner_mtu;
-	_Atomic bool soft_told, hard_told, mapping_told;
+	/** What the outer path leaves inside, and how long that is believed; 0: not known to be limited. */
+	_Atomic uint32_t inner_mtu;
+	_Atomic int64_t mtu_until;
+	_Atomic bool soft_told, hard_told;
+	/** When charon was last told of another address of the peer's. */
+	_Atomic int64_t mapping_told;
 } sa_t;
 
 /** What a batch of packets needs of an SA: a reference, and its path as it is now. */
@@ -66,7 +71,7 @@ void sad_flush(void);
 
 /** Takes an inbound SA, or an outbound one, for a batch; false: there is none. */
 bool sad_use_inbound(uint32_t spi, uint8_t protocol, sa_use_t *use);
-bool sad_use_outbound(uint32_t spi, uint8_t protocol, host_t *dst, sa_use_t *use);
+bool sad_use_outbound(uint32_t spi, uint8_t protocol, host_t *dst, uint32_t reqid, sa_use_t *use);
 void sad_done(sa_use_t *use);
 
 /** Counts what went through, and tells charon of limits. False: the SA has ended. */
@@ -75,8 +80,11 @@ bool sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes);
 /** A packet of an inbound SA came, intact, from another address or port. */
 void sad_moved(sa_use_t *use, const struct sockaddr_storage *from);
 
-/** The path of an SA takes no more than that. */
-void sad_set_mtu(sa_use_t *use, uint32_t outer);
+/** Whether addresses and ports are the same. */
+bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
+
+/** The path to an address takes no more than that: of the SA with that SPI (network order), or NULL, of all SAs. */
+void sad_path_mtu(const struct sockaddr_storage *dst, uint32_t mtu, const uint32_t *spi);
 
 /** The accelerator has lost all SAs: charon is to replace those that there are. */
 void sad_replace_all(void);

@@ -164,8 +164,14 @@ static bool tcp_checksum_is_right(const piece_t *piece)
 	return ip_fold(ip_pseudo_sum(flow, length) + ip_sum(piece->packet + flow->header, length)) == 0xffff;
 }
 
-/** Whether the headers say the same, but for what counts up. */
-static bool same_headers(const piece_t *a, const piece_t *b, size_t headers)
+/** A header that was wrong would be right afterwards. */
+static bool header_is_right(const piece_t *piece)
+{
+	return piece->flow.version == 6 || ip_fold(ip_sum(piece->packet, piece->flow.header)) == 0xffff;
+}
+
+/** Whether the headers say the same, but for what counts up; `distance` packets lie between them. */
+static bool same_headers(const piece_t *a, const piece_t *b, size_t headers, size_t distance)
 {
 	const uint8_t *x = a->packet, *y = b->packet;
 	size_t at = a->flow.header;
@@ -176,13 +182,16 @@ static bool same_headers(const piece_t *a, const piece_t *b, size_t headers)
 	{
 		return false;
 	}
-	/* TTL, or flow label and hop limit. */
-	if (a->flow.version == 4 ? x[8] != y[8] : x[7] != y[7] || memcmp(x + 1, y + 1, 3))
+	/* TTL, flags and identification, or flow label and hop limit. */
+	if (a->flow.version == 4 ? x[8] != y[8] || (x[6] ^ y[6]) & 0x80 ||
+							   (!a->flow.whole && get16(y + 4) != (uint16_t)(get16(x + 4) + distance))
+							 : x[7] != y[7] || memcmp(x + 1, y + 1, 3))
 	{
 		return false;
 	}
-	/* Ports; what is acknowledged; window; options. */
-	return !memcmp(x + at, y + at, 4) && !memcmp(x + at + 8, y + at + 8, 4) && !memcmp(x + at + 14, y + at + 14, 2) &&
+	/* Ports; what is acknowledged; flags; window; options. */
+	return !memcmp(x + at, y + at, 4) && !memcmp(x + at + 8, y + at + 8, 5) &&
+		   !((x[at + 13] ^ y[at + 13]) & ~(TCP_FIN | TCP_PSH)) && !memcmp(x + at + 14, y + at + 14, 2) &&
 		   !memcmp(x + at + TCP_HEADER, y + at + TCP_HEADER, headers - at - TCP_HEADER);
 }
 
@@ -206,9 +215,9 @@ size_t join(piece_t *pieces, size_t count, joined_t *joined)
 		piece_t *next = &pieces[taken];
 		size_t payload = tcp_payload(next);
 
-		if (!payload || payload > size || length + payload > IP_MAX_PACKET || !same_headers(first, next, headers) ||
+		if (!payload || payload > size || length + payload > IP_MAX_PACKET || !same_headers(first, next, headers, taken) || !header_is_right(next) ||
 			get32(next->packet + next->flow.header + 4) != get32(tcp + 4) + (uint32_t)(length - headers) ||
-			!tcp_checksum_is_right(next) || (taken == 1 && !tcp_checksum_is_right(first)))
+			!tcp_checksum_is_right(next) || (taken == 1 && !(header_is_right(first) && tcp_checksum_is_right(first))))
 		{
 			break;
 		}

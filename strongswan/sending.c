@@ -51,18 +51,50 @@ static bool is_whole(const uint8_t *packet)
 	return packet[0] >> 4 == 6 || packet[6] & 0x40;
 }
 
-/** The most that a path takes, as the system says after it refused a packet; 0: it does not say. */
-static uint32_t read_mtu(int fd)
+/** What one error says; `quoted` bytes of the packet it is about are at `packet`, from ESP or AH on. */
+static void learn(const struct sockaddr_storage *dst, const struct sock_extended_err *error, const uint8_t *packet,
+				  size_t quoted)
 {
-	uint32_t mtu = 0;
+	uint32_t spi;
 
+	if (error->ee_errno != EMSGSIZE || !error->ee_info)
+	{
+		return;
+	}
+	if (error->ee_origin == SO_EE_ORIGIN_LOCAL)
+	{
+		sad_path_mtu(dst, error->ee_info, NULL);
+	}
+	else if (quoted >= sizeof(spi))
+	{
+		/* Anybody can send an ICMP error; who quotes the SPI is on the way. */
+		memcpy(&spi, packet, sizeof(spi));
+		sad_path_mtu(dst, error->ee_info, &spi);
+		if (quoted >= 2 * sizeof(spi))
+		{
+			/* In AH it is the second word. */
+			memcpy(&spi, packet + sizeof(spi), sizeof(spi));
+			sad_path_mtu(dst, error->ee_info, &spi);
+		}
+	}
+}
+
+void send_learn(int fd)
+{
 	for (int i = 0; i < BATCH; i++)
 	{
-		char bytes[512], name[128];
-		struct msghdr msg = {.msg_name = name, .msg_namelen = sizeof(name), .msg_control = bytes,
-							 .msg_controllen = sizeof(bytes)};
+		uint8_t packet[64];
+		struct sockaddr_storage dst = {0};
+		struct iovec iov = {packet, sizeof(packet)};
+		union {
+			char bytes[512];
+			struct cmsghdr align;
+		} control;
+		struct msghdr msg = {.msg_name = &dst, .msg_namelen = sizeof(dst), .msg_iov = &iov, .msg_iovlen = 1,
+							 .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+		ssize_t quoted = recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT);
 
-		if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		if (quoted < 0)
 		{
 			break;
 		}
@@ -74,28 +106,21 @@ static uint32_t read_mtu(int fd)
 				(cmsg->cmsg_level == SOL_IPV6 && cmsg->cmsg_type == IPV6_RECVERR))
 			{
 				memcpy(&error, CMSG_DATA(cmsg), sizeof(error));
-				if (error.ee_errno == EMSGSIZE && error.ee_info)
-				{
-					mtu = error.ee_info;
-				}
+				learn(&dst, &error, packet, (size_t)quoted);
 			}
 		}
 	}
-	return mtu;
 }
 
-/** Tries again what an error of an earlier packet, told late, has kept back. */
+/** Sends; an error of an earlier packet, told late, is no reason to lose this one. */
 static ssize_t send_once(int fd, struct msghdr *msg)
 {
-	ssize_t sent = -1;
+	ssize_t sent = sendmsg(fd, msg, MSG_NOSIGNAL);
 
-	for (int i = 0; i < 3 && sent < 0; i++)
+	if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
 	{
+		send_learn(fd);
 		sent = sendmsg(fd, msg, MSG_NOSIGNAL);
-		if (sent < 0 && errno != ECONNREFUSED && errno != EHOSTUNREACH && errno != ENETUNREACH && errno != EINTR)
-		{
-			break;
-		}
 	}
 	return sent;
 }
@@ -173,15 +198,14 @@ static size_t run_of(const sender_state_t *this, const outgoing_t *packets, size
 	return run;
 }
 
-static uint32_t send_udp(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count)
+static void send_udp(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count)
 {
 	int family = use->path.dst.ss_family, fd = sockets_source(this->worker, family == AF_INET ? FROM_UDP4 : FROM_UDP6);
-	uint32_t mtu = 0;
 
 	if (fd < 0)
 	{
 		complain(COMPLAIN_SEND, "packets are dropped: charon listens at no port for UDP encapsulation");
-		return 0;
+		return;
 	}
 	for (size_t at = 0, run; at < count; at += run)
 	{
@@ -195,49 +219,34 @@ static uint32_t send_udp(sender_state_t *this, const sa_use_t *use, outgoing_t *
 			setsockopt(fd, SOL_IP, IP_MTU_DISCOVER, &choice, sizeof(choice));
 			this->whole4 = whole;
 		}
-		if (send_run(fd, use, packets + at, run))
+		if (send_run(fd, use, packets + at, run) || errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
 		{
+			/* Sent, or there is no room: then packets are dropped, as by any other queue that is full. */
 			continue;
 		}
 		if (run > 1)
 		{
 			/* Segments do not fit the path, or this device cannot cut: one by one it is clear which. */
-			bool cannot = errno == EIO || errno == EOPNOTSUPP || errno == ENOPROTOOPT;
-
+			this->cuts = this->cuts && errno != EIO && errno != EOPNOTSUPP && errno != ENOPROTOOPT;
 			for (size_t i = 0; i < run; i++)
 			{
-				if (!send_run(fd, use, packets + at + i, 1) && errno == EMSGSIZE)
-				{
-					uint32_t told = read_mtu(fd);
-
-					mtu = told ? told : mtu;
-				}
+				send_run(fd, use, packets + at + i, 1);
 			}
-			this->cuts = this->cuts && !cannot;
-			continue;
 		}
-		if (errno == EMSGSIZE)
-		{
-			uint32_t told = read_mtu(fd);
-
-			mtu = told ? told : mtu;
-		}
-		else if (errno != ENOBUFS)
+		else if (errno != EMSGSIZE)
 		{
 			complain(COMPLAIN_SEND, "a packet could not be sent over UDP: %s", strerror(errno));
 		}
 	}
-	return mtu;
 }
 
-static uint32_t send_ip(const sa_use_t *use, outgoing_t *packets, size_t count)
+static void send_ip(const sa_use_t *use, outgoing_t *packets, size_t count)
 {
 	int family = use->path.dst.ss_family, fd = sockets_raw(family);
 	struct mmsghdr messages[BATCH];
 	struct iovec iov[BATCH];
 	struct sockaddr_storage to = use->path.dst;
 	size_t sent = 0;
-	uint32_t mtu = 0;
 
 	/* Of a raw socket that would be the protocol. */
 	if (family == AF_INET6)
@@ -267,24 +276,25 @@ static uint32_t send_ip(const sa_use_t *use, outgoing_t *packets, size_t count)
 		{
 			continue;
 		}
-		if (errno == EMSGSIZE)
-		{
-			uint32_t told = read_mtu(fd);
-
-			mtu = told ? told : mtu;
-		}
-		else if (errno != ENOBUFS)
+		if (errno != EMSGSIZE && errno != ENOBUFS)
 		{
 			complain(COMPLAIN_SEND, "a packet could not be sent: %s", strerror(errno));
 		}
+		send_learn(fd);
 		sent++;
 	}
-	return mtu;
 }
 
-uint32_t send_packets(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count)
+void send_packets(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count)
 {
-	return use->path.udp ? send_udp(this, use, packets, count) : send_ip(use, packets, count);
+	if (use->path.udp)
+	{
+		send_udp(this, use, packets, count);
+	}
+	else
+	{
+		send_ip(use, packets, count);
+	}
 }
 
 void send_plain(uint8_t *packet, size_t length)

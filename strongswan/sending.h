@@ -25,8 +25,11 @@ typedef struct sender_state_t {
 	bool whole4;
 } sender_state_t;
 
-/** Sends packets of one SA. Returns 0, or the most that its path takes when that was too little for some. */
-uint32_t send_packets(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count);
+/** Sends packets of one SA. */
+void send_packets(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count);
+
+/** Takes the errors that wait at a socket, and learns what paths take. */
+void send_learn(int fd);
 
 /** Sends a plain packet past policies. */
 void send_plain(uint8_t *packet, size_t length);

@@ -28,6 +28,7 @@
 static _Atomic int sources[MAX_WORKERS][SOURCES];
 static int raw4 = -1, raw6 = -1;
 static size_t workers;
+static uint32_t mark;
 static void (*on_change)(void);
 
 static bool set(int fd, int level, int option, int value)
@@ -37,7 +38,7 @@ static bool set(int fd, int level, int option, int value)
 
 bool sockets_bypass(int fd)
 {
-	if (!set(fd, SOL_SOCKET, SO_MARK, BYPASS_MARK))
+	if (!set(fd, SOL_SOCKET, SO_MARK, (int)mark))
 	{
 		DBG1(DBG_KNL, "a socket cannot be marked: %s", strerror(errno));
 		return FALSE;
@@ -64,12 +65,14 @@ static void want_details(int fd, int family)
 	{
 		set(fd, SOL_IP, IP_PKTINFO, 1);
 		set(fd, SOL_IP, IP_RECVTOS, 1);
+		set(fd, SOL_IP, IP_RECVTTL, 1);
 		set(fd, SOL_IP, IP_RECVERR, 1);
 	}
 	else
 	{
 		set(fd, SOL_IPV6, IPV6_RECVPKTINFO, 1);
 		set(fd, SOL_IPV6, IPV6_RECVTCLASS, 1);
+		set(fd, SOL_IPV6, IPV6_RECVHOPLIMIT, 1);
 		set(fd, SOL_IPV6, IPV6_RECVERR, 1);
 	}
 }
@@ -92,7 +95,7 @@ static int open_raw(int family, int protocol)
 	return fd;
 }
 
-bool sockets_create(size_t number)
+bool sockets_create(size_t number, uint32_t bypass)
 {
 	static const struct {
 		source_t source;
@@ -105,6 +108,7 @@ bool sockets_create(size_t number)
 	};
 
 	workers = number < MAX_WORKERS ? number : MAX_WORKERS;
+	mark = bypass;
 	for (size_t i = 0; i < MAX_WORKERS; i++)
 	{
 		for (int source = 0; source < SOURCES; source++)
@@ -225,6 +229,7 @@ static int open_beside(int fd, int family)
 bool sockets_share(int fd, int family, uint16_t port)
 {
 	source_t source = family == AF_INET ? FROM_UDP4 : FROM_UDP6;
+	bool shared = TRUE;
 
 	if (sources[0][source] >= 0)
 	{
@@ -248,7 +253,8 @@ bool sockets_share(int fd, int family, uint16_t port)
 			{
 				close(ours);
 			}
-			return i > 0;
+			shared = i > 0;
+			break;
 		}
 		sources[i][source] = ours;
 	}
@@ -256,5 +262,5 @@ bool sockets_share(int fd, int family, uint16_t port)
 	{
 		on_change();
 	}
-	return TRUE;
+	return shared;
 }

@@ -25,10 +25,8 @@ typedef enum source_t {
 	SOURCES,
 } source_t;
 
-/** The mark of what goes past policies, and the rule that lets it. */
-#define BYPASS_MARK 0x67697000
-
-bool sockets_create(size_t workers);
+/** Opens them; what they send has this mark, for which there are no routes to policies. */
+bool sockets_create(size_t workers, uint32_t mark);
 void sockets_destroy(void);
 
 /** Charon's socket takes part: its packets go past policies. */

@@ -8,7 +8,7 @@
 #include <threading/rwlock.h>
 
 /** Seconds before charon is asked for the same SA again. */
-#define ASK_AGAIN 10
+#define ASK_AGAIN 1
 
 /** A policy as charon installed it. */
 typedef struct rule_t {
@@ -44,7 +44,7 @@ static void rule_destroy(rule_t *this)
 {
 	if (this->routed)
 	{
-		route_delete(this->dst_ts, this->type == POLICY_PASS);
+		route_delete(this->dst_ts);
 	}
 	DESTROY_IF(this->src);
 	DESTROY_IF(this->dst);
@@ -143,9 +143,9 @@ status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *dat
 	rule_t *rule, *other;
 	int at;
 
-	if (id->mark.value || id->if_id)
+	if (id->mark.value || id->if_id || id->interface || id->label)
 	{
-		DBG1(DBG_KNL, "policies with marks or interface IDs are not supported by kernel-gipsec");
+		DBG1(DBG_KNL, "policies for marks, interfaces, interface IDs or labels are not supported by kernel-gipsec");
 		return NOT_SUPPORTED;
 	}
 	INIT(rule,
@@ -183,14 +183,14 @@ status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *dat
 	lock->unlock(lock);
 
 	/* The policy is there before the packets are. */
-	if (id->dir == POLICY_OUT)
+	if (id->dir == POLICY_OUT && data->type != POLICY_PASS)
 	{
-		bool routed = route_add(rule->src_ts, rule->dst_ts, rule->src, rule->type == POLICY_PASS);
+		status_t status = route_add(id->src_ts, id->dst_ts, data->src);
 
 		lock->write_lock(lock);
-		rule->routed = routed;
+		rule->routed = status == SUCCESS;
 		lock->unlock(lock);
-		return routed ? SUCCESS : FAILED;
+		return status == FAILED ? FAILED : SUCCESS;
 	}
 	return SUCCESS;
 }
@@ -321,7 +321,7 @@ verdict_t spd_outbound(const flow_t *flow, sa_use_t *use)
 				verdict = SPD_DROP;
 				break;
 			case POLICY_IPSEC:
-				if (rule->spi && sad_use_outbound(rule->spi, rule->security, rule->dst, use))
+				if (rule->spi && sad_use_outbound(rule->spi, rule->security, rule->dst, rule->reqid, use))
 				{
 					verdict = SPD_PROTECT;
 				}
@@ -340,7 +340,7 @@ verdict_t spd_outbound(const flow_t *flow, sa_use_t *use)
 	return verdict;
 }
 
-void spd_inbound(uint32_t reqid, const flow_t *flows[], size_t count, bool allowed[])
+void spd_inbound(const sa_use_t *use, const flow_t *flows[], size_t count, bool allowed[])
 {
 	rule_t *rule, *last = NULL;
 
@@ -351,7 +351,9 @@ void spd_inbound(uint32_t reqid, const flow_t *flows[], size_t count, bool allow
 		for (int at = 0; at < array_count(rules) && !allowed[i]; at++)
 		{
 			array_get(rules, at, &rule);
-			if (rule->dir != POLICY_OUT && rule->type == POLICY_IPSEC && rule->reqid == reqid && matches(rule, flows[i]))
+			/* Others may have the same reqid, when it is configured. */
+			if (rule->dir != POLICY_OUT && rule->type == POLICY_IPSEC && rule->reqid == use->reqid &&
+				(!rule->spi || rule->spi == use->sa->spi) && matches(rule, flows[i]))
 			{
 				allowed[i] = true;
 				last = rule;

@@ -31,8 +31,8 @@ void spd_flush(void);
 /** Decides about an outbound packet. */
 verdict_t spd_outbound(const flow_t *flow, sa_use_t *use);
 
-/** Whether packets that came out of SAs with that reqid may be these; as many answers as flows. */
-void spd_inbound(uint32_t reqid, const flow_t *flows[], size_t count, bool allowed[]);
+/** Whether packets that came out of an SA may be these; as many answers as flows. */
+void spd_inbound(const sa_use_t *use, const flow_t *flows[], size_t count, bool allowed[]);
 
 
 #endif

@@ -34,14 +34,14 @@ int tun_queue(size_t number)
 	return queues[number];
 }
 
-static void close_all(void)
+static void close_all(int fds[])
 {
 	for (size_t i = 0; i < count; i++)
 	{
-		if (queues[i] >= 0)
+		if (fds[i] >= 0)
 		{
-			close(queues[i]);
-			queues[i] = -1;
+			close(fds[i]);
+			fds[i] = -1;
 		}
 	}
 }
@@ -98,62 +98,56 @@ static bool set_up(unsigned mtu)
 	return done;
 }
 
-static bool make(char *wanted)
+/** Makes the device; its queues go to `fds`. */
+static bool make(char *wanted, int fds[])
 {
+	for (size_t i = 0; i < MAX_QUEUES; i++)
+	{
+		fds[i] = -1;
+	}
 	for (size_t i = 0; i < count; i++)
 	{
-		queues[i] = open_queue(i ? name : wanted);
-		if (queues[i] < 0)
+		fds[i] = open_queue(i ? name : wanted);
+		if (fds[i] < 0)
 		{
-			close_all();
+			close_all(fds);
 			return false;
 		}
 	}
-	return set_up(mtu_wanted);
+	if (!set_up(mtu_wanted))
+	{
+		/* It goes with its queues. */
+		close_all(fds);
+		return false;
+	}
+	return true;
 }
 
 bool tun_create(size_t number, unsigned mtu)
 {
 	count = number < MAX_QUEUES ? number : MAX_QUEUES;
 	mtu_wanted = mtu;
-	for (size_t i = 0; i < MAX_QUEUES; i++)
-	{
-		queues[i] = -1;
-	}
-	if (!make(lib->settings->get_str(lib->settings, "%s.plugins.kernel-gipsec.tun", "ipsec%d", lib->ns)))
-	{
-		tun_destroy();
-		return false;
-	}
-	return true;
+	return make(lib->settings->get_str(lib->settings, "%s.plugins.kernel-gipsec.tun", "ipsec%d", lib->ns), queues);
 }
 
 bool tun_recreate(void)
 {
-	int fresh[MAX_QUEUES], old[MAX_QUEUES];
+	int fresh[MAX_QUEUES];
 
-	if (if_nametoindex(name))
+	if (if_nametoindex(name) || !make(name, fresh))
 	{
 		return false;
 	}
-	/* Workers poll the numbers of the old ones: these stay, and mean the new device from one moment to the next. */
-	memcpy(old, queues, sizeof(old));
-	if (!make(name))
-	{
-		memcpy(queues, old, sizeof(old));
-		return false;
-	}
-	memcpy(fresh, queues, sizeof(fresh));
+	/* Workers know the numbers of the old ones: these stay, and mean the new device from one moment to the next. */
 	for (size_t i = 0; i < count; i++)
 	{
-		dup3(fresh[i], old[i], O_CLOEXEC);
-		close(fresh[i]);
+		dup3(fresh[i], queues[i], O_CLOEXEC);
 	}
-	memcpy(queues, old, sizeof(old));
+	close_all(fresh);
 	return true;
 }
 
 void tun_destroy(void)
 {
-	close_all();
+	close_all(queues);
 }

@@ -67,7 +67,9 @@ static void *run_outbound(worker_t *this)
 	watch(epoll, tun_queue(this->number), 1);
 	while (!atomic_load(&ending))
 	{
-		if (epoll_wait(epoll, &event, 1, -1) > 0 && event.data.u32 == 1 && !outbound_run(this->outbound))
+		/* When another worker has noticed first that the device was removed, its number means a new one by now. */
+		watch(epoll, tun_queue(this->number), 1);
+		if (epoll_wait(epoll, &event, 1, LOOK_AGAIN) > 0 && event.data.u32 == 1 && !outbound_run(this->outbound))
 		{
 			complain(COMPLAIN_TUN, "the TUN device %s is gone: %s", tun_name(), strerror(errno));
 			/* The number means another device when it has been made again. */

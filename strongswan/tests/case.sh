@@ -249,7 +249,68 @@ CONF
     pings "beside shunts"
     in_a ping -c 2 -i .1 -W 1 -I "$from" 10.2.7.1 >/dev/null || fail "what passes does not"
     in_a ping -c 1 -W 1 -I "$from" 10.3.8.1 >/dev/null && fail "what is dropped is not"
+    # TCP to where only ICMP passes is protected as before.
+    in_b timeout 2 tcpdump -ni e0 'ip proto 6 or ip proto 50' >"$dir/seen" 2>/dev/null & local watcher=$!
+    sleep .5
+    in_a timeout 1 bash -c 'exec 3<>/dev/tcp/10.2.7.1/7' 2>/dev/null
+    wait "$watcher"
+    grep -q 'ESP(' "$dir/seen" || fail "TCP was not seen: $(cat "$dir/seen")"
+    grep -v 'ESP(' "$dir/seen" | grep -q 'IP' && fail "TCP went out plain: $(cat "$dir/seen")"
     true
+}
+
+# A drop policy without an address of ours, then an SA for the same destinations: its route outlives the drop policy.
+overlapping() {
+    start=no
+    charons
+    cat >>"$dir/a/swanctl.conf" <<'CONF'
+connections { s {
+  children {
+    drop {
+      mode = drop
+      local_ts = 10.9.0.0/16
+      remote_ts = 10.2.0.0/16
+      start_action = trap
+    }
+  }
+} }
+CONF
+    swan a --load-conns --file "$dir/a/swanctl.conf" >"$dir/out" 2>&1 || fail "shunts: $(cat "$dir/out")"
+    in_a sysctl -qw net.ipv4.ip_forward=1
+    eventually 3 "the route of the drop policy" in_a ip route get 10.2.0.1 from 10.9.0.5 iif inner
+    in_a ip route get 10.2.0.1 from 10.9.0.5 iif inner 2>/dev/null | grep -q ipsec || fail "what comes from elsewhere is not dropped"
+    initiate net
+    pings "with both"
+    swan a --uninstall drop >/dev/null 2>&1 || swan a --uninstall --child drop >/dev/null || fail "uninstall"
+    in_a ip route show table 220 | grep -q "10.2.0.0/16 dev $(tun a).* src 10.1.0.1" || fail "no route: $(in_a ip route show table 220)"
+    pings "with the SA alone" 5
+    protected
+}
+
+# The narrow place is not the local link: a router says so.
+remote_mtu() {
+    nat=yes
+    command -v nft >/dev/null || skip "nft is not installed"
+    command -v iperf3 >/dev/null || skip "iperf3 is not installed"
+    charons
+    ip -n "${tag}r" link set e1 mtu 1300
+    ip -n "${tag}b" link set e0 mtu 1300
+    pings "short packets"
+    in_b iperf3 -s -1 -D -B "$to" --pidfile "$dir/iperf.pid"
+    sleep .5
+    in_a timeout 20 iperf3 -c "$to" -B "$from" -n 2M >"$dir/out" 2>&1 || fail "TCP: $(cat "$dir/out")"
+}
+
+# Routes for all but another mark, which the operator chose.
+other_mark() {
+    mode=transport charon_extra='plugins {
+    kernel-netlink {
+      fwmark = !0x42
+    }
+  }'
+    charons
+    pings "with a mark of the operator's"
+    protected
 }
 
 limits() {

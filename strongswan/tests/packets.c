@@ -1,0 +1,855 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Property test of ip.c and segment.c: random and damaged packets beside a naive model, with a fixed seed.
+ *
+ *   cc -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=address,undefined -I.. packets.c ../ip.c ../segment.c && ./a.out [rounds [seed]]
+ *
+ * Each packet lies in memory of just its size, so that a sanitizer sees a byte read or written past it.
+ */
+#include "segment.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUNDS 200000
+
+static uint64_t state = 0x9e3779b97f4a7c15u;
+static unsigned long round_now, failures;
+
+/** What was tried often enough: a property that is never reached proves nothing. */
+static unsigned long parsed, refused, cut, joined_runs, fragmented, answered;
+
+#define CHECK(condition, ...) check((condition), #condition, __LINE__, __VA_ARGS__)
+
+static bool check(bool holds, const char *condition, int line, const char *what)
+{
+	static int seen[4096];
+
+	if (!holds)
+	{
+		failures++;
+		if (!seen[line % 4096]++ && failures < 1000000)
+		{
+			fprintf(stderr, "line %d, round %lu: %s: not %s\n", line, round_now, what, condition);
+		}
+	}
+	return holds;
+}
+
+/** xorshift64* */
+static uint32_t draw(void)
+{
+	state ^= state >> 12;
+	state ^= state << 25;
+	state ^= state >> 27;
+	return (uint32_t)((state * 0x2545f4914f6cdd1du) >> 32);
+}
+
+static size_t below(size_t bound) { return bound ? draw() % bound : 0; }
+static bool once_in(unsigned times) { return below(times) == 0; }
+
+static void fill(uint8_t *at, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		at[i] = (uint8_t)draw();
+	}
+}
+
+static uint8_t *copy_of(const uint8_t *bytes, size_t length)
+{
+	uint8_t *copy = malloc(length ? length : 1);
+
+	if (!copy)
+	{
+		abort();
+	}
+	memcpy(copy, bytes, length);
+	return copy;
+}
+
+/* The naive model: bytes in network order, one at a time. */
+
+static uint32_t naive_sum(uint32_t sum, const uint8_t *bytes, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		sum += i % 2 ? bytes[i] : (uint32_t)bytes[i] << 8;
+		while (sum > 0xffff)
+		{
+			sum = (sum & 0xffff) + (sum >> 16);
+		}
+	}
+	return sum;
+}
+
+static bool naive_header_is_right(const uint8_t *packet)
+{
+	return packet[0] >> 4 == 6 || naive_sum(0, packet, (packet[0] & 0xf) * 4u) == 0xffff;
+}
+
+static uint32_t naive_transport_sum(const uint8_t *packet, size_t length, size_t header, uint8_t protocol)
+{
+	uint8_t pseudo[40] = {0};
+	size_t size = 0;
+
+	if (packet[0] >> 4 == 4)
+	{
+		memcpy(pseudo, packet + 12, 8);
+		pseudo[9] = protocol;
+		put16(pseudo + 10, (uint16_t)(length - header));
+		size = 12;
+	}
+	else
+	{
+		memcpy(pseudo, packet + 8, 32);
+		put16(pseudo + 34, (uint16_t)(length - header));
+		pseudo[39] = protocol;
+		size = 40;
+	}
+	return naive_sum(naive_sum(0, pseudo, size), packet + header, length - header);
+}
+
+static void naive_set_checksums(uint8_t *packet, size_t length, size_t header, uint8_t protocol)
+{
+	uint8_t *at = packet + header + (protocol == IPPROTO_TCP ? 16 : protocol == IPPROTO_UDP ? 6 : 2);
+	uint32_t sum;
+
+	if (packet[0] >> 4 == 4)
+	{
+		put16(packet + 10, 0);
+		put16(packet + 10, (uint16_t)~naive_sum(0, packet, (packet[0] & 0xf) * 4u));
+	}
+	put16(at, 0);
+	sum = (uint16_t)~naive_transport_sum(packet, length, header, protocol);
+	put16(at, (uint16_t)(!sum && protocol == IPPROTO_UDP ? 0xffff : sum));
+}
+
+/** RFC 8200's headers, skipped by the book; 0: the packet is none. */
+static size_t naive_header(const uint8_t *packet, size_t length, uint8_t *protocol, bool *later, bool *fragment)
+{
+	*later = *fragment = false;
+	if (length < 20 || length > 65535)
+	{
+		return 0;
+	}
+	if (packet[0] >> 4 == 4)
+	{
+		size_t header = (packet[0] & 15u) * 4;
+
+		*protocol = packet[9];
+		*later = packet[7] || packet[6] & 0x1f;
+		*fragment = *later || packet[6] & 0x20;
+		return header >= 20 && header <= length && (packet[2] << 8 | packet[3]) == (int)length ? header : 0;
+	}
+	if (packet[0] >> 4 != 6 || length < 40 || (packet[4] << 8 | packet[5]) + 40 != (int)length)
+	{
+		return 0;
+	}
+	*protocol = packet[6];
+	for (size_t at = 40;;)
+	{
+		uint8_t now = *protocol;
+
+		if (now != 0 && now != 43 && now != 60 && now != 44)
+		{
+			return at;
+		}
+		if (length - at < 8 || (now != 44 && length - at < 8u * (packet[at + 1] + 1u)))
+		{
+			return 0;
+		}
+		*protocol = packet[at];
+		if (now == 44)
+		{
+			*fragment = true;
+			*later = packet[at + 2] || packet[at + 3] & 0xf8;
+			at += 8;
+			if (*later)
+			{
+				return at;
+			}
+		}
+		else
+		{
+			at += 8u * (packet[at + 1] + 1u);
+		}
+	}
+}
+
+/* Packets */
+
+/** Builds a packet with right lengths, and returns where its transport header is. */
+static size_t build(uint8_t *packet, bool four, uint8_t protocol, size_t transport, size_t payload, bool plain, size_t *length)
+{
+	size_t header;
+
+	if (four)
+	{
+		header = plain ? 20 : 20 + 4 * below(11);
+		*length = header + transport + payload;
+		fill(packet, *length);
+		packet[0] = (uint8_t)(0x40 | header / 4);
+		put16(packet + 2, (uint16_t)*length);
+		put16(packet + 6, once_in(2) ? 0x4000 : 0);
+		packet[9] = protocol;
+		if (packet[16] >= 224)
+		{
+			packet[16] = 10;
+		}
+	}
+	else
+	{
+		uint8_t *next = packet + 6;
+		size_t more = plain ? 0 : below(3);
+
+		fill(packet, 40);
+		packet[0] = (uint8_t)(0x60 | (packet[0] & 0xf));
+		header = 40;
+		for (size_t i = 0; i < more; i++)
+		{
+			static const uint8_t kinds[] = {0, 43, 60};
+			size_t size = 8 * (1 + below(3));
+
+			*next = kinds[below(3)];
+			fill(packet + header, size);
+			packet[header + 1] = (uint8_t)(size / 8 - 1);
+			next = packet + header;
+			header += size;
+		}
+		*next = protocol;
+		*length = header + transport + payload;
+		fill(packet + header, transport + payload);
+		put16(packet + 4, (uint16_t)(*length - 40));
+	}
+	if (protocol == IPPROTO_TCP)
+	{
+		packet[header + 12] = (uint8_t)((transport / 4) << 4 | (packet[header + 12] & 0xf));
+	}
+	else if (protocol == IPPROTO_UDP)
+	{
+		put16(packet + header + 4, (uint16_t)(transport + payload));
+	}
+	naive_set_checksums(packet, *length, header, protocol);
+	return header;
+}
+
+static void test_sums(void)
+{
+	uint8_t *bytes;
+	size_t length = below(once_in(50) ? 65536 : 200);
+	uint16_t stored;
+
+	bytes = malloc(length + 1);
+	if (!bytes)
+	{
+		abort();
+	}
+	if (once_in(4))
+	{
+		memset(bytes, 0xff, length);
+	}
+	else
+	{
+		fill(bytes, length);
+	}
+	stored = ip_fold(ip_sum(bytes, length));
+	CHECK(get16((uint8_t*)&stored) == naive_sum(0, bytes, length), "sum of bytes");
+	free(bytes);
+}
+
+/** Damages a packet, now and then such that its length still is said right. */
+static size_t damage(uint8_t *packet, size_t length, size_t room)
+{
+	for (size_t times = below(4); times; times--)
+	{
+		switch (below(4))
+		{
+			case 0:
+				packet[below(length < 64 ? length : 64)] = (uint8_t)draw();
+				break;
+			case 1:
+				packet[below(length)] ^= (uint8_t)(1 << below(8));
+				break;
+			case 2:
+				length = 1 + below(length);
+				break;
+			default:
+				length = length + 1 < room ? length + 1 : length;
+				break;
+		}
+	}
+	if (once_in(2) && length >= 20)
+	{
+		if (packet[0] >> 4 == 4)
+		{
+			put16(packet + 2, (uint16_t)length);
+		}
+		else if (length >= 40)
+		{
+			put16(packet + 4, (uint16_t)(length - 40));
+		}
+	}
+	return length;
+}
+
+static bool count_fragment(void *context, const uint8_t *fragment, size_t length)
+{
+	(void)fragment;
+	*(size_t*)context += length;
+	return true;
+}
+
+/** Whatever a packet and the kernel's description of it are, nothing outside of them is touched. */
+static void test_hostile(void)
+{
+	uint8_t made[3000], *packet, answer[1280], *segment, *fragment;
+	size_t length, header, most, room, total = 0;
+	uint8_t protocol = 0;
+	bool later, is_fragment, good, four = once_in(2);
+	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_SCTP, IPPROTO_ESP, 44};
+	struct virtio_net_hdr hdr;
+	flow_t flow;
+	splitter_t splitter;
+
+	if (once_in(4))
+	{
+		length = 1 + below(200);
+		fill(made, length);
+		made[0] = (uint8_t)((once_in(2) ? 0x40 : 0x60) | (made[0] & 0xf));
+	}
+	else
+	{
+		protocol = protocols[below(sizeof(protocols))];
+		build(made, four, protocol, protocol == IPPROTO_TCP ? 20 + 4 * below(11) : 8, below(300), false, &length);
+	}
+	length = damage(made, length, sizeof(made));
+	packet = copy_of(made, length);
+	good = ip_parse(packet, length, &flow);
+	header = naive_header(packet, length, &protocol, &later, &is_fragment);
+	CHECK(good == (header != 0), "one IP packet, or none");
+	if (!good || !header)
+	{
+		refused++;
+		free(packet);
+		return;
+	}
+	parsed++;
+	CHECK(flow.header == header && flow.protocol == protocol && flow.length == length, "where the transport header is");
+	CHECK(flow.later_fragment == later && flow.fragment == is_fragment, "fragments");
+	CHECK(!flow.later_fragment || (!flow.src_port && !flow.dst_port), "no ports in later fragments");
+
+	/* An answer is a right packet to the sender, and never an answer to an error. */
+	total = ip_too_big(packet, &flow, 576 + (uint32_t)below(2000), answer);
+	CHECK(total <= sizeof(answer), "room of an answer");
+	if (total)
+	{
+		flow_t back;
+		size_t icmp = flow.version == 4 ? 20 : 40;
+
+		answered++;
+		CHECK(ip_parse(answer, total, &back), "an answer is a packet");
+		CHECK(naive_header_is_right(answer), "header checksum of an answer");
+		CHECK((flow.version == 4 ? naive_sum(0, answer + icmp, total - icmp)
+								 : naive_transport_sum(answer, total, icmp, IPPROTO_ICMPV6)) == 0xffff, "checksum of an answer");
+		CHECK(!memcmp(&back.dst, &flow.src, sizeof(back.dst)), "an answer goes to the sender");
+		CHECK(!memcmp(answer + icmp + 8, packet, total - icmp - 8), "an answer quotes the packet");
+		CHECK(!flow.later_fragment, "no answer to a later fragment");
+		CHECK(flow.version == 6 || packet[16] < 224, "no answer to what has many receivers");
+		CHECK(flow.protocol != (flow.version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) || flow.length - flow.header < 2 ||
+			  (flow.version == 4 ? packet[header] != 3 && packet[header] != 11 && packet[header] != 12 && packet[header] != 5
+								 : packet[header] >= 128), "no answer to an error");
+		CHECK(flow.version == 6 || (packet[12] != 0 && packet[12] != 127 && packet[12] < 224),
+			  "no answer to what is no sender's address (RFC 1122 section 3.2.2)");
+		CHECK(flow.version == 4 || (packet[8] != 0xff && memcmp(packet + 8, (uint8_t[16]){0}, 16)),
+			  "no answer to what is no sender's address (RFC 4443 section 2.4 e)");
+	}
+	total = 0;
+	most = 28 + below(600);
+	fragment = malloc(most);
+	if (!fragment)
+	{
+		abort();
+	}
+	if (ip_fragment(packet, &flow, most, fragment, count_fragment, &total))
+	{
+		CHECK(flow.version == 4 && !flow.whole, "what may be cut");
+	}
+	free(fragment);
+
+	fill((uint8_t*)&hdr, sizeof(hdr));
+	hdr.flags = once_in(2) ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0;
+	if (!once_in(8))
+	{
+		static const uint8_t types[] = {VIRTIO_NET_HDR_GSO_NONE, VIRTIO_NET_HDR_GSO_TCPV4, VIRTIO_NET_HDR_GSO_TCPV6,
+										VIRTIO_NET_HDR_GSO_UDP_L4, VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN};
+
+		hdr.gso_type = types[below(sizeof(types))];
+		hdr.gso_size = (uint16_t)(once_in(8) ? draw() : below(200));
+		hdr.csum_start = (uint16_t)(once_in(8) ? draw() : below(length + 2));
+		hdr.csum_offset = (uint16_t)(once_in(8) ? draw() : below(20));
+	}
+	if (split_begin(&splitter, &hdr, packet, &flow))
+	{
+		room = split_largest(&splitter);
+		CHECK(room <= 65535, "the largest segment is a packet");
+		segment = malloc(room + 1);
+		if (!segment)
+		{
+			abort();
+		}
+		for (size_t i = 0, size; i <= length && (size = split_next(&splitter, segment, room)); i++)
+		{
+			CHECK(size <= room, "no segment is longer than the largest");
+			CHECK(i < length, "segments end");
+		}
+		free(segment);
+	}
+	free(packet);
+}
+
+/** The kernel's large packets: what comes out is what a device would have made. */
+static void test_split(void)
+{
+	static uint8_t made[70000];
+	bool four = once_in(2), tcp = once_in(2), needs = once_in(2);
+	size_t transport = tcp ? 20 + 4 * below(11) : 8, payload = 1 + below(once_in(200) ? 60000 : 3000), length, header, given = 0;
+	size_t size = 1 + below(once_in(3) ? payload + 100 : payload / 3 + 20), pieces = 0;
+	uint8_t *packet, *segment;
+	struct virtio_net_hdr hdr = {0};
+	splitter_t splitter;
+	flow_t flow;
+
+	if (payload / size > 200)
+	{
+		size = payload / 100 + 1;
+	}
+	header = build(made, four, tcp ? IPPROTO_TCP : IPPROTO_UDP, transport, payload, false, &length);
+	hdr.gso_type = tcp ? four ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_UDP_L4;
+	hdr.gso_size = (uint16_t)size;
+	hdr.hdr_len = (uint16_t)(header + transport);
+	if (needs)
+	{
+		uint8_t *at = made + header + (tcp ? 16 : 6);
+
+		hdr.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		hdr.csum_start = (uint16_t)header;
+		hdr.csum_offset = tcp ? 16 : 6;
+		fill(at, 2);
+		if (!get16(at))
+		{
+			at[0] = 1;
+		}
+	}
+	packet = copy_of(made, length);
+	if (!CHECK(ip_parse(packet, length, &flow), "a large packet is a packet") ||
+		!CHECK(split_begin(&splitter, &hdr, packet, &flow), "a large packet is cut"))
+	{
+		free(packet);
+		return;
+	}
+	cut++;
+	segment = malloc(split_largest(&splitter));
+	for (size_t now; segment && (now = split_next(&splitter, segment, split_largest(&splitter)));)
+	{
+		size_t here = now - header - transport;
+		bool last = given + here == payload;
+
+		CHECK(now > header + transport && here == (last ? payload - given : size), "size of a segment");
+		CHECK(!memcmp(segment + header + transport, made + header + transport + given, here), "payload of a segment");
+		CHECK(naive_header_is_right(segment), "header checksum of a segment");
+		CHECK(naive_transport_sum(segment, now, header, tcp ? IPPROTO_TCP : IPPROTO_UDP) == 0xffff, "checksum of a segment");
+		CHECK(get16(segment + (four ? 2 : 4)) == now - (four ? 0 : 40), "length of a segment");
+		if (four)
+		{
+			CHECK(get16(segment + 4) == (uint16_t)(get16(made + 4) + pieces), "identification of a segment");
+			CHECK(!memcmp(segment, made, 2) && !memcmp(segment + 6, made + 6, 4) &&
+				  !memcmp(segment + 12, made + 12, header - 12), "header of a segment");
+		}
+		else
+		{
+			CHECK(!memcmp(segment, made, 4) && !memcmp(segment + 6, made + 6, header - 6), "header of a segment");
+		}
+		CHECK(!memcmp(segment + header, made + header, 4), "ports of a segment");
+		if (tcp)
+		{
+			uint8_t flags = made[header + 13];
+
+			flags &= (uint8_t)(last ? 0xff : ~(0x01 | 0x08));
+			flags &= (uint8_t)(given ? ~0x80 : 0xff);
+			CHECK(get32(segment + header + 4) == get32(made + header + 4) + (uint32_t)given, "sequence number of a segment");
+			CHECK(segment[header + 13] == flags, "flags of a segment");
+			CHECK(!memcmp(segment + header + 8, made + header + 8, 5) && !memcmp(segment + header + 14, made + header + 14, 2) &&
+				  !memcmp(segment + header + 18, made + header + 18, transport - 18), "what segments have in common");
+		}
+		else
+		{
+			CHECK(get16(segment + header + 4) == 8 + here, "UDP length of a segment");
+			CHECK(get16(segment + header + 6), "checksum of a segment is none");
+		}
+		given += here;
+		pieces++;
+		if (!CHECK(given <= payload && pieces <= payload, "segments end"))
+		{
+			break;
+		}
+	}
+	CHECK(given == payload, "all of the payload");
+	free(segment);
+	free(packet);
+}
+
+/** A packet of its own for a device: whole, with the checksum that was left to it. */
+static void test_single(void)
+{
+	uint8_t made[2048], *packet, segment[2048];
+	size_t length, header, now;
+	uint8_t protocol = once_in(2) ? IPPROTO_TCP : IPPROTO_UDP;
+	struct virtio_net_hdr hdr = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_offset = protocol == IPPROTO_TCP ? 16 : 6};
+	splitter_t splitter;
+	flow_t flow;
+	uint32_t sum;
+
+	header = build(made, once_in(2), protocol, protocol == IPPROTO_TCP ? 20 : 8, below(600), false, &length);
+	packet = copy_of(made, length);
+	hdr.csum_start = (uint16_t)header;
+	put16(packet + header + hdr.csum_offset, 0);
+	/* The kernel leaves the sum of the pseudo header there, not complemented. */
+	sum = naive_transport_sum(packet, length, header, protocol);
+	sum = naive_sum(sum, (uint8_t[2]){(uint8_t)(~naive_sum(0, packet + header, length - header) >> 8),
+									  (uint8_t)~naive_sum(0, packet + header, length - header)}, 2);
+	put16(packet + header + hdr.csum_offset, (uint16_t)sum);
+	if (CHECK(ip_parse(packet, length, &flow) && split_begin(&splitter, &hdr, packet, &flow), "a single packet"))
+	{
+		now = split_next(&splitter, segment, sizeof(segment));
+		CHECK(now == length && !memcmp(segment, made, length), "a single packet is as it would be with its checksum");
+		CHECK(!split_next(&splitter, segment, sizeof(segment)), "a single packet comes once");
+	}
+	free(packet);
+}
+
+/** One header, of which the packets of a connection are made. */
+typedef struct stream_t {
+	uint8_t header[160];
+	size_t network, headers;
+	bool four;
+} stream_t;
+
+static uint8_t *next_of(stream_t *this, uint32_t *seq, uint16_t *id, size_t size, size_t *length)
+{
+	uint8_t *packet;
+
+	*length = this->headers + size;
+	packet = malloc(*length);
+	if (!packet)
+	{
+		abort();
+	}
+	memcpy(packet, this->header, this->headers);
+	fill(packet + this->headers, size);
+	if (this->four)
+	{
+		put16(packet + 2, (uint16_t)*length);
+		put16(packet + 4, (*id)++);
+	}
+	else
+	{
+		put16(packet + 4, (uint16_t)(*length - 40));
+	}
+	put32(packet + this->network + 4, *seq);
+	*seq += (uint32_t)size;
+	return packet;
+}
+
+/** What is joined and cut again by size is what came, byte for byte. */
+static void test_join(void)
+{
+	enum { MOST = 70 };
+	stream_t stream = {.four = once_in(2)};
+	piece_t pieces[MOST];
+	uint8_t *original[MOST];
+	joined_t *joined = malloc(sizeof(*joined));
+	size_t lengths[MOST], count = 1 + below(once_in(20) ? MOST : 8), size = 1 + below(once_in(40) ? 1500 : 100), at = 0, options;
+	uint32_t seq = once_in(8) ? 0xffffff00u + (uint32_t)below(512) : draw();
+	uint16_t id = (uint16_t)(once_in(8) ? 0xfffd : draw());
+
+	if (!joined)
+	{
+		abort();
+	}
+	options = once_in(2) ? 12 : 4 * below(11);
+	stream.network = build(stream.header, stream.four, IPPROTO_TCP, 20 + options, 0, !once_in(30), &stream.headers);
+	if (stream.headers > sizeof(stream.header))
+	{
+		abort();
+	}
+	stream.header[stream.network + 12] &= 0xf1;
+	stream.header[stream.network + 13] = 0x10 | (once_in(8) ? 0x40 : 0);
+	for (size_t i = 0; i < count; i++)
+	{
+		size_t here = once_in(10) ? 1 + below(size * 2) : size;
+		bool wrong = false;
+		uint8_t *packet = next_of(&stream, &seq, &id, here, &lengths[i]), *tcp = packet + stream.network;
+
+		if (i + 1 == count || once_in(10))
+		{
+			tcp[13] |= (uint8_t)(once_in(2) ? 0x08 : once_in(3) ? 0x01 : 0);
+		}
+		/* Now and then something differs that nobody may lose. */
+		if (once_in(6))
+		{
+			switch (below(16))
+			{
+				case 0: tcp[13] ^= (uint8_t)(1 << below(8)); break;
+				case 1: tcp[12] ^= (uint8_t)(1 << below(4)); break;
+				case 2: tcp[13] ^= 0x40; break;
+				case 3: packet[1] ^= (uint8_t)(1 << below(8)); break;
+				case 4: packet[stream.four ? 8 : 7]--; break;
+				case 5: tcp[8 + below(4)]++; break;
+				case 6: tcp[14 + below(2)]++; break;
+				case 7: tcp[below(4)]++; break;
+				case 8: seq += (uint32_t)below(3); put32(tcp + 4, get32(tcp + 4) + 1); break;
+				case 9: wrong = true; break;
+				case 10: packet[stream.four ? 12 + below(8) : 8 + below(32)]++; break;
+				case 11: options ? (void)tcp[20 + below(options)]++ : (void)0; break;
+				case 12: id = (uint16_t)(id + 1 + below(9)); break;
+				case 13: stream.four ? (void)(packet[6] ^= (uint8_t)(0x80 >> below(3))) : (void)0; break;
+				case 14: packet[0] ^= (uint8_t)(stream.four ? 0 : 1 << below(4)); break;
+				default: put16(tcp + 18, (uint16_t)draw()); break;
+			}
+		}
+		naive_set_checksums(packet, lengths[i], stream.network, IPPROTO_TCP);
+		if (wrong)
+		{
+			packet[lengths[i] - 1] ^= 0x10;
+		}
+		if (once_in(100) && stream.four)
+		{
+			packet[10] ^= 1;
+		}
+		original[i] = copy_of(packet, lengths[i]);
+		pieces[i].packet = packet;
+		CHECK(ip_parse(packet, lengths[i], &pieces[i].flow), "a packet of a stream");
+	}
+	while (at < count)
+	{
+		size_t taken = join(pieces + at, count - at, joined), total = 0;
+		uint8_t *whole;
+		splitter_t splitter;
+		flow_t flow;
+
+		if (!CHECK(taken >= 1 && taken <= count - at && taken <= JOIN_MAX && joined->count >= 2 &&
+				   joined->count <= JOIN_MAX + 1, "how many were joined"))
+		{
+			break;
+		}
+		CHECK(joined->iov[0].iov_base == &joined->hdr && joined->iov[0].iov_len == sizeof(joined->hdr), "the header first");
+		for (int i = 1; i < joined->count; i++)
+		{
+			total += joined->iov[i].iov_len;
+		}
+		whole = malloc(total);
+		if (!whole)
+		{
+			abort();
+		}
+		total = 0;
+		for (int i = 1; i < joined->count; i++)
+		{
+			memcpy(whole + total, joined->iov[i].iov_base, joined->iov[i].iov_len);
+			total += joined->iov[i].iov_len;
+		}
+		if (taken == 1)
+		{
+			CHECK(total == lengths[at] && !memcmp(whole, original[at], total), "a packet that stays alone is as it was");
+			CHECK(!joined->hdr.flags && joined->hdr.gso_type == VIRTIO_NET_HDR_GSO_NONE, "its checksum is not called right");
+		}
+		else if (CHECK(ip_parse(whole, total, &flow), "joined packets are a packet") &&
+				 CHECK(split_begin(&splitter, &joined->hdr, whole, &flow), "joined packets can be cut"))
+		{
+			joined_runs++;
+			CHECK(joined->hdr.csum_start == stream.network && joined->hdr.csum_offset == 16 &&
+				  joined->hdr.hdr_len == stream.headers, "description of joined packets");
+			CHECK(naive_header_is_right(whole), "header checksum of joined packets");
+			for (size_t i = 0; i < taken; i++)
+			{
+				uint8_t segment[4096];
+				const uint8_t *was = original[at + i];
+				size_t now = split_next(&splitter, segment, sizeof(segment)), tcp = stream.network;
+
+				CHECK(naive_header_is_right(was), "a header that was damaged is not made right");
+				CHECK(naive_transport_sum(was, lengths[at + i], tcp, IPPROTO_TCP) == 0xffff,
+					  "what was damaged is not made right");
+				if (!CHECK(now == lengths[at + i], "joined and cut: length"))
+				{
+					break;
+				}
+				CHECK(segment[tcp + 13] == was[tcp + 13], "joined and cut: flags, ECE among them");
+				CHECK(segment[tcp + 12] == was[tcp + 12], "joined and cut: reserved flags, AE among them");
+				CHECK(!memcmp(segment + tcp, was + tcp, 12) && !memcmp(segment + tcp + 14, was + tcp + 14, 2) &&
+					  !memcmp(segment + tcp + 20, was + tcp + 20, now - tcp - 20), "joined and cut: TCP");
+				if (stream.four)
+				{
+					CHECK(segment[1] == was[1] && segment[6] == was[6] && segment[7] == was[7] && segment[8] == was[8] &&
+						  !memcmp(segment + 12, was + 12, tcp - 12), "joined and cut: IPv4 header");
+					CHECK(was[6] & 0x40 || get16(segment + 4) == get16(was + 4), "joined and cut: identification without DF");
+				}
+				else
+				{
+					CHECK(!memcmp(segment, was, 40), "joined and cut: IPv6 header");
+				}
+			}
+			{
+				uint8_t segment[4096];
+
+				CHECK(!split_next(&splitter, segment, sizeof(segment)), "joined and cut: as many");
+			}
+		}
+		free(whole);
+		at += taken;
+	}
+	for (size_t i = 0; i < count; i++)
+	{
+		free(pieces[i].packet);
+		free(original[i]);
+	}
+	free(joined);
+}
+
+/** A receiver of fragments. */
+typedef struct whole_t {
+	uint8_t bytes[70000];
+	bool have[70000 / 8 + 1];
+	size_t mtu, base, end, pieces;
+	const uint8_t *packet;
+	bool more_before, ended;
+} whole_t;
+
+static bool take_fragment(void *context, const uint8_t *fragment, size_t length)
+{
+	whole_t *this = context;
+	size_t header = (fragment[0] & 0xf) * 4u, offset = (size_t)(get16(fragment + 6) & 0x1fff) * 8;
+	bool more = get16(fragment + 6) & 0x2000;
+
+	CHECK(length <= this->mtu && get16(fragment + 2) == length, "length of a fragment");
+	CHECK(naive_header_is_right(fragment), "header checksum of a fragment");
+	CHECK(!(get16(fragment + 6) & 0x4000) && get16(fragment + 4) == get16(this->packet + 4), "identification of a fragment");
+	CHECK(offset + length - header <= 65535, "a fragment ends within what a packet may be");
+	if (!CHECK(offset >= this->base, "a fragment is not before what it was cut from"))
+	{
+		return true;
+	}
+	offset -= this->base;
+	CHECK(more || this->more_before == false, "the last fragment only where there was one");
+	CHECK(!more || (length - header) % 8 == 0, "fragments are of eights");
+	this->ended |= !more;
+	for (size_t i = 0; i < length - header; i += 8)
+	{
+		CHECK(!this->have[(offset + i) / 8], "fragments do not overlap");
+		this->have[(offset + i) / 8] = true;
+	}
+	memcpy(this->bytes + offset, fragment + header, length - header);
+	this->end = offset + length - header > this->end ? offset + length - header : this->end;
+	this->pieces++;
+	return true;
+}
+
+static void test_fragments(void)
+{
+	static uint8_t made[70000];
+	static whole_t whole;
+	size_t length, header, payload = below(once_in(200) ? 60000 : 4000), most;
+	uint8_t *packet, *fragment;
+	uint16_t offset;
+	bool fits;
+	flow_t flow;
+
+	header = build(made, true, IPPROTO_UDP, 8, payload, false, &length);
+	most = header + 8 + below(once_in(4) ? 3000 : 700);
+	if (length / (most - header) > 400)
+	{
+		most = header + length / 100 + 8;
+	}
+	offset = (uint16_t)(once_in(2) ? 0 : once_in(4) ? 0x1fff - below(300) : below(0x1fff));
+	put16(made + 6, (uint16_t)(offset | (once_in(2) && (length - header) % 8 == 0 ? 0x2000 : 0)));
+	naive_set_checksums(made, length, header, IPPROTO_UDP);
+	fits = offset * 8u + length <= 65535;
+	packet = copy_of(made, length);
+	fragment = malloc(most);
+	memset(whole.have, 0, sizeof(whole.have));
+	whole.end = whole.pieces = 0;
+	whole.ended = false;
+	whole.mtu = most;
+	whole.base = offset * 8u;
+	whole.packet = packet;
+	whole.more_before = get16(made + 6) & 0x2000;
+	if (!fragment || !CHECK(ip_parse(packet, length, &flow), "a packet to be cut"))
+	{
+		abort();
+	}
+	if (!fits)
+	{
+		CHECK(!ip_fragment(packet, &flow, most, fragment, take_fragment, &whole),
+			  "what would reach past the end of all packets is not cut: offsets would begin anew");
+	}
+	else if (CHECK(ip_fragment(packet, &flow, most, fragment, take_fragment, &whole), "what may be cut is cut"))
+	{
+		fragmented++;
+		CHECK(whole.end == length - header && !memcmp(whole.bytes, made + header, length - header), "put together again");
+		CHECK(whole.ended == !whole.more_before, "the end is the end");
+	}
+	free(fragment);
+	free(packet);
+}
+
+/** DSCP alone changes, and the header stays right. */
+static void test_dscp(void)
+{
+	uint8_t packet[200], before[200], tos = (uint8_t)draw();
+	bool four = once_in(2);
+	size_t length;
+	flow_t was, is;
+
+	build(packet, four, IPPROTO_UDP, 8, 20, false, &length);
+	memcpy(before, packet, length);
+	ip_parse(packet, length, &was);
+	ip_set_dscp(packet, tos);
+	CHECK(ip_parse(packet, length, &is), "a packet stays one");
+	CHECK(is.tos == ((tos & 0xfc) | (was.tos & 3)), "DSCP is new, ECN is not");
+	CHECK(naive_header_is_right(packet), "header checksum after a new DSCP");
+	CHECK(four ? !memcmp(packet + 2, before + 2, 8) && !memcmp(packet + 12, before + 12, length - 12)
+			   : (packet[1] & 0xf) == (before[1] & 0xf) && !memcmp(packet + 2, before + 2, length - 2), "nothing else is new");
+}
+
+int main(int argc, char *argv[])
+{
+	unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 0) : ROUNDS;
+
+	if (argc > 2)
+	{
+		state ^= strtoull(argv[2], NULL, 0) * 0x9e3779b97f4a7c15u + 1;
+	}
+	for (round_now = 0; round_now < rounds; round_now++)
+	{
+		switch (round_now % 8)
+		{
+			case 0: test_sums(); break;
+			case 1: case 2: test_hostile(); break;
+			case 3: test_split(); break;
+			case 4: test_single(); break;
+			case 5: test_join(); break;
+			case 6: test_fragments(); break;
+			default: test_dscp(); break;
+		}
+	}
+	printf("%lu rounds: %lu packets parsed, %lu refused, %lu cut, %lu joined, %lu fragmented, %lu answers; %lu failures\n", rounds,
+		   parsed, refused, cut, joined_runs, fragmented, answered, failures);
+	if (rounds >= ROUNDS && (!parsed || !refused || !cut || !joined_runs || !fragmented || !answered))
+	{
+		fprintf(stderr, "something was never tried\n");
+		return 1;
+	}
+	return failures ? 1 : 0;
+}
