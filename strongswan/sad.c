@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "sad.h"
+#include "sad_tables.h"
 
-#include "events.h"
-
-#include <collections/hashtable.h>
-#include <processing/jobs/callback_job.h>
-#include <threading/rwlock.h>
 
 /** What charon has reserved and not used is bounded. */
 #define MOST_RESERVED 65536
 /** CPIs below are well known or for IANA (RFC 3173). */
 #define CPI_MIN 0x100
-/** Seconds before charon is told again that a peer has another address. */
-#define MAPPING_AGAIN 3
-/** Seconds for which the MTU of a path is believed (RFC 1191 section 6.3). */
-#define MTU_LASTS 600
 #define CPI_MAX 0xefff
 
-static rwlock_t *lock;
-/** By SPI and protocol, and of outbound ones the destination. */
-static hashtable_t *inbound, *outbound;
+rwlock_t *sad_lock;
+hashtable_t *sad_inbound, *sad_outbound;
 /** SPIs, in the order of nothing: of inbound SAs to come. */
 static hashtable_t *reserved;
 static uint16_t next_cpi;
@@ -57,9 +47,9 @@ static void *spi_key(uint32_t spi)
 
 bool sad_create(void)
 {
-	lock = rwlock_create(RWLOCK_TYPE_DEFAULT);
-	inbound = hashtable_create((hashtable_hash_t)hash_sa, (hashtable_equals_t)same_inbound, 64);
-	outbound = hashtable_create((hashtable_hash_t)hash_sa, (hashtable_equals_t)same_outbound, 64);
+	sad_lock = rwlock_create(RWLOCK_TYPE_DEFAULT);
+	sad_inbound = hashtable_create((hashtable_hash_t)hash_sa, (hashtable_equals_t)same_inbound, 64);
+	sad_outbound = hashtable_create((hashtable_hash_t)hash_sa, (hashtable_equals_t)same_outbound, 64);
 	reserved = hashtable_create(hash_spi, same_spi, 64);
 	next_cpi = (uint16_t)(CPI_MIN + random() % (CPI_MAX - CPI_MIN));
 	return TRUE;
@@ -97,19 +87,19 @@ static void flush_table(hashtable_t *table)
 
 void sad_flush(void)
 {
-	lock->write_lock(lock);
-	flush_table(inbound);
-	flush_table(outbound);
-	lock->unlock(lock);
+	sad_lock->write_lock(sad_lock);
+	flush_table(sad_inbound);
+	flush_table(sad_outbound);
+	sad_lock->unlock(sad_lock);
 }
 
 void sad_destroy(void)
 {
 	sad_flush();
-	inbound->destroy(inbound);
-	outbound->destroy(outbound);
+	sad_inbound->destroy(sad_inbound);
+	sad_outbound->destroy(sad_outbound);
 	reserved->destroy(reserved);
-	lock->destroy(lock);
+	sad_lock->destroy(sad_lock);
 }
 
 /** Under the lock. */
@@ -117,14 +107,14 @@ static sa_t *find_inbound(uint32_t spi, uint8_t protocol)
 {
 	sa_t key = {.spi = spi, .protocol = protocol};
 
-	return inbound->get(inbound, &key);
+	return sad_inbound->get(sad_inbound, &key);
 }
 
 static sa_t *find_outbound(uint32_t spi, uint8_t protocol, host_t *dst)
 {
 	sa_t key = {.spi = spi, .protocol = protocol, .dst = dst};
 
-	return outbound->get(outbound, &key);
+	return sad_outbound->get(sad_outbound, &key);
 }
 
 /** An SA of charon's: inbound ones are found by their SPI, which is ours. */
@@ -150,7 +140,7 @@ status_t sad_reserve(uint8_t protocol, uint32_t *spi)
 		DBG1(DBG_KNL, "no random numbers for SPIs");
 		return FAILED;
 	}
-	lock->write_lock(lock);
+	sad_lock->write_lock(sad_lock);
 	for (int i = 0; i < 100 && reserved->get_count(reserved) < MOST_RESERVED; i++)
 	{
 		uint32_t drawn;
@@ -169,7 +159,7 @@ status_t sad_reserve(uint8_t protocol, uint32_t *spi)
 			break;
 		}
 	}
-	lock->unlock(lock);
+	sad_lock->unlock(sad_lock);
 	rng->destroy(rng);
 	return status;
 }
@@ -177,7 +167,7 @@ status_t sad_reserve(uint8_t protocol, uint32_t *spi)
 /** Under the lock. */
 static bool has_cpi(uint16_t cpi)
 {
-	enumerator_t *enumerator = inbound->create_enumerator(inbound);
+	enumerator_t *enumerator = sad_inbound->create_enumerator(sad_inbound);
 	bool found = FALSE;
 	sa_t *sa;
 
@@ -193,14 +183,14 @@ status_t sad_reserve_cpi(uint16_t *cpi)
 {
 	status_t status = FAILED;
 
-	lock->write_lock(lock);
+	sad_lock->write_lock(sad_lock);
 	for (int i = CPI_MIN; i <= CPI_MAX && status != SUCCESS; i++)
 	{
 		*cpi = htons(next_cpi);
 		next_cpi = next_cpi == CPI_MAX ? CPI_MIN : next_cpi + 1;
 		status = has_cpi(*cpi) ? FAILED : SUCCESS;
 	}
-	lock->unlock(lock);
+	sad_lock->unlock(sad_lock);
 	return status;
 }
 
@@ -224,64 +214,10 @@ static void set_path(sa_t *this, host_t *src, host_t *dst, bool udp)
 	atomic_store(&this->mapping_told, 0);
 }
 
-typedef struct expiry_t {
-	bool is_inbound, hard;
-	/** Told from one that has its SPI later. */
-	uint64_t id;
-} expiry_t;
-
-static void tell(sa_t *sa, bool hard)
-{
-	_Atomic bool *told = hard ? &sa->hard_told : &sa->soft_told;
-
-	if (!atomic_exchange(told, true))
-	{
-		event_expire(sa->protocol, sa->spi, sa->dst, hard);
-	}
-}
-
-static job_requeue_t expire(expiry_t *this)
-{
-	hashtable_t *table = this->is_inbound ? inbound : outbound;
-	enumerator_t *enumerator;
-	sa_t *sa;
-
-	/* It may have moved. */
-	lock->read_lock(lock);
-	enumerator = table->create_enumerator(table);
-	while (enumerator->enumerate(enumerator, NULL, &sa))
-	{
-		if (sa->id == this->id)
-		{
-			tell(sa, this->hard);
-		}
-	}
-	enumerator->destroy(enumerator);
-	lock->unlock(lock);
-	return JOB_REQUEUE_NONE;
-}
-
-static void schedule(sa_t *sa, uint64_t seconds, bool hard)
-{
-	expiry_t *expiry;
-
-	if (!seconds)
-	{
-		return;
-	}
-	INIT(expiry,
-		.is_inbound = sa->inbound,
-		.hard = hard,
-		.id = sa->id,
-	);
-	lib->scheduler->schedule_job(lib->scheduler, (job_t*)callback_job_create((callback_job_cb_t)expire, expiry, free,
-								 (callback_job_cancel_t)return_false), (uint32_t)min(seconds, UINT32_MAX));
-}
-
 status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 {
 	lifetime_cfg_t *lifetime = data->lifetime;
-	hashtable_t *table = data->inbound ? inbound : outbound;
+	hashtable_t *table = data->inbound ? sad_inbound : sad_outbound;
 	accel_sa_t accel;
 	status_t status;
 	bool is_new;
@@ -324,7 +260,7 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 		sa->hard_packets = lifetime->packets.life;
 	}
 	set_path(sa, id->src, id->dst, data->encap);
-	lock->write_lock(lock);
+	sad_lock->write_lock(sad_lock);
 	if (data->inbound)
 	{
 		reserved->remove(reserved, spi_key(id->spi));
@@ -335,7 +271,7 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 	{
 		table->put(table, sa, sa);
 	}
-	lock->unlock(lock);
+	sad_lock->unlock(sad_lock);
 	if (!is_new)
 	{
 		DBG1(DBG_KNL, "there is an SA %.8x to %H already", ntohl(id->spi), id->dst);
@@ -344,8 +280,8 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 	}
 	if (lifetime)
 	{
-		schedule(sa, lifetime->time.rekey, FALSE);
-		schedule(sa, lifetime->time.life, TRUE);
+		sad_schedule(sa, lifetime->time.rekey, FALSE);
+		sad_schedule(sa, lifetime->time.life, TRUE);
 	}
 	return SUCCESS;
 }
@@ -355,7 +291,7 @@ status_t sad_update(kernel_ipsec_sa_id_t *id, kernel_ipsec_update_sa_t *data)
 	status_t status = NOT_FOUND;
 	sa_t *sa;
 
-	lock->write_lock(lock);
+	sad_lock->write_lock(sad_lock);
 	sa = find(id);
 	if (sa)
 	{
@@ -372,7 +308,7 @@ status_t sad_update(kernel_ipsec_sa_id_t *id, kernel_ipsec_update_sa_t *data)
 		if (status == SUCCESS)
 		{
 			/* An outbound one is found by its destination. */
-			hashtable_t *table = sa->inbound ? inbound : outbound;
+			hashtable_t *table = sa->inbound ? sad_inbound : sad_outbound;
 
 			table->remove(table, sa);
 			set_path(sa, data->new_src, data->new_dst, data->new_encap);
@@ -383,7 +319,7 @@ status_t sad_update(kernel_ipsec_sa_id_t *id, kernel_ipsec_update_sa_t *data)
 			table->put(table, sa, sa);
 		}
 	}
-	lock->unlock(lock);
+	sad_lock->unlock(sad_lock);
 	return status;
 }
 
@@ -392,7 +328,7 @@ status_t sad_query(kernel_ipsec_sa_id_t *id, uint64_t *bytes, uint64_t *packets,
 	status_t status = NOT_FOUND;
 	sa_t *sa;
 
-	lock->read_lock(lock);
+	sad_lock->read_lock(sad_lock);
 	sa = find(id);
 	if (sa)
 	{
@@ -410,7 +346,7 @@ status_t sad_query(kernel_ipsec_sa_id_t *id, uint64_t *bytes, uint64_t *packets,
 		}
 		status = SUCCESS;
 	}
-	lock->unlock(lock);
+	sad_lock->unlock(sad_lock);
 	return status;
 }
 
@@ -419,11 +355,11 @@ status_t sad_delete(kernel_ipsec_sa_id_t *id, uint16_t cpi)
 	status_t status = NOT_FOUND;
 	sa_t *sa;
 
-	lock->write_lock(lock);
+	sad_lock->write_lock(sad_lock);
 	sa = find(id);
 	if (sa)
 	{
-		hashtable_t *table = sa->inbound ? inbound : outbound;
+		hashtable_t *table = sa->inbound ? sad_inbound : sad_outbound;
 
 		table->remove(table, sa);
 		status = SUCCESS;
@@ -432,7 +368,7 @@ status_t sad_delete(kernel_ipsec_sa_id_t *id, uint16_t cpi)
 	{
 		status = SUCCESS;
 	}
-	lock->unlock(lock);
+	sad_lock->unlock(sad_lock);
 	if (sa)
 	{
 		discard(sa);
@@ -456,9 +392,9 @@ bool sad_use_inbound(uint32_t spi, uint8_t protocol, sa_use_t *use)
 {
 	bool found;
 
-	lock->read_lock(lock);
+	sad_lock->read_lock(sad_lock);
 	found = use_it(find_inbound(spi, protocol), use);
-	lock->unlock(lock);
+	sad_lock->unlock(sad_lock);
 	return found;
 }
 
@@ -467,163 +403,15 @@ bool sad_use_outbound(uint32_t spi, uint8_t protocol, host_t *dst, uint32_t reqi
 	bool found;
 	sa_t *sa;
 
-	lock->read_lock(lock);
+	sad_lock->read_lock(sad_lock);
 	sa = find_outbound(spi, protocol, dst);
 	/* The peer has chosen the SPI: two of them behind one address may have chosen the same. */
 	found = sa && sa->reqid == reqid && use_it(sa, use);
-	lock->unlock(lock);
+	sad_lock->unlock(sad_lock);
 	return found;
 }
 
 void sad_done(sa_use_t *use)
 {
 	release(use->sa);
-}
-
-bool sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes)
-{
-	sa_t *sa = use->sa;
-	int64_t now;
-
-	packets += atomic_fetch_add_explicit(&sa->packets, packets, memory_order_relaxed);
-	bytes += atomic_fetch_add_explicit(&sa->bytes, bytes, memory_order_relaxed);
-	now = time_monotonic(NULL);
-	atomic_store_explicit(&sa->used, now, memory_order_relaxed);
-	if (atomic_load_explicit(&sa->inner_mtu, memory_order_relaxed) && now > atomic_load(&sa->mtu_until))
-	{
-		atomic_store(&sa->inner_mtu, 0);
-	}
-	if ((sa->hard_bytes && bytes >= sa->hard_bytes) || (sa->hard_packets && packets >= sa->hard_packets))
-	{
-		lock->read_lock(lock);
-		tell(sa, TRUE);
-		lock->unlock(lock);
-		return false;
-	}
-	if ((sa->soft_bytes && bytes >= sa->soft_bytes) || (sa->soft_packets && packets >= sa->soft_packets))
-	{
-		lock->read_lock(lock);
-		tell(sa, FALSE);
-		lock->unlock(lock);
-	}
-	return true;
-}
-
-bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-	if (a->ss_family != b->ss_family)
-	{
-		return false;
-	}
-	if (a->ss_family == AF_INET)
-	{
-		const struct sockaddr_in *x = (const struct sockaddr_in*)a, *y = (const struct sockaddr_in*)b;
-
-		return x->sin_addr.s_addr == y->sin_addr.s_addr && x->sin_port == y->sin_port;
-	}
-	else
-	{
-		const struct sockaddr_in6 *x = (const struct sockaddr_in6*)a, *y = (const struct sockaddr_in6*)b;
-
-		return memeq(&x->sin6_addr, &y->sin6_addr, sizeof(x->sin6_addr)) && x->sin6_port == y->sin6_port;
-	}
-}
-
-void sad_moved(sa_use_t *use, const struct sockaddr_storage *from)
-{
-	sa_t *sa = use->sa;
-	int64_t now = time_monotonic(NULL), told = atomic_load(&sa->mapping_told);
-	host_t *remote;
-
-	/* charon may not have believed it, or there was a race: it is told again. */
-	if ((told && now - told < MAPPING_AGAIN) || !atomic_compare_exchange_strong(&sa->mapping_told, &told, now))
-	{
-		return;
-	}
-	remote = host_create_from_sockaddr((sockaddr_t*)from);
-	if (remote)
-	{
-		lock->read_lock(lock);
-		if (!same_address(&sa->path.src, from))
-		{
-			event_mapping(sa->protocol, sa->spi, sa->dst, remote);
-		}
-		lock->unlock(lock);
-		remote->destroy(remote);
-	}
-}
-
-/** Whether the address alone is the same. */
-static bool same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-	struct sockaddr_storage x = *a, y = *b;
-
-	((struct sockaddr_in*)&x)->sin_port = ((struct sockaddr_in*)&y)->sin_port = 0;
-	return same_address(&x, &y);
-}
-
-void sad_path_mtu(const struct sockaddr_storage *dst, uint32_t mtu, const uint32_t *spi)
-{
-	enumerator_t *enumerator;
-	sa_t *sa;
-
-	/* No path takes less (RFC 791, RFC 8200). */
-	mtu = max(mtu, dst->ss_family == AF_INET ? 576 : 1280);
-	lock->read_lock(lock);
-	enumerator = outbound->create_enumerator(outbound);
-	while (enumerator->enumerate(enumerator, NULL, &sa))
-	{
-		uint32_t inner;
-
-		if (!same_host(&sa->path.dst, dst) || (spi && *spi != sa->spi))
-		{
-			continue;
-		}
-		inner = accel_inner_mtu(&sa->accel, mtu - (sa->path.udp ? 8 : 0));
-		atomic_store(&sa->mtu_until, time_monotonic(NULL) + MTU_LASTS);
-		if (inner && atomic_exchange(&sa->inner_mtu, inner) != inner)
-		{
-			DBG2(DBG_KNL, "the path of SA %.8x takes %u bytes: packets of up to %u go in", ntohl(sa->spi), mtu, inner);
-		}
-	}
-	enumerator->destroy(enumerator);
-	lock->unlock(lock);
-}
-
-static void replace_in(hashtable_t *table)
-{
-	enumerator_t *enumerator = table->create_enumerator(table);
-	sa_t *sa;
-
-	while (enumerator->enumerate(enumerator, NULL, &sa))
-	{
-		tell(sa, FALSE);
-	}
-	enumerator->destroy(enumerator);
-}
-
-void sad_replace_all(void)
-{
-	lock->read_lock(lock);
-	/* One side of each CHILD_SA is enough to have it rekeyed. */
-	replace_in(inbound);
-	lock->unlock(lock);
-}
-
-void sad_worn_out(const g_ipsec_la_sa_handle *handle)
-{
-	enumerator_t *enumerator;
-	sa_t *sa;
-
-	lock->read_lock(lock);
-	enumerator = outbound->create_enumerator(outbound);
-	while (enumerator->enumerate(enumerator, NULL, &sa))
-	{
-		if (memeq(&sa->accel.sa, handle, sizeof(*handle)))
-		{
-			tell(sa, FALSE);
-		}
-	}
-	enumerator->destroy(enumerator);
-	lock->unlock(lock);
 }
