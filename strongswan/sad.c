@@ -2,17 +2,8 @@
 #include "sad_tables.h"
 
 
-/** What charon has reserved and not used is bounded. */
-#define MOST_RESERVED 65536
-/** CPIs below are well known or for IANA (RFC 3173). */
-#define CPI_MIN 0x100
-#define CPI_MAX 0xefff
-
 rwlock_t *sad_lock;
 hashtable_t *sad_inbound, *sad_outbound;
-/** SPIs, in the order of nothing: of inbound SAs to come. */
-static hashtable_t *reserved;
-static uint16_t next_cpi;
 static _Atomic uint64_t last_id;
 
 static u_int hash_sa(const sa_t *sa)
@@ -30,28 +21,12 @@ static bool same_outbound(const sa_t *a, const sa_t *b)
 	return same_inbound(a, b) && a->dst->ip_equals(a->dst, b->dst);
 }
 
-static u_int hash_spi(const void *spi)
-{
-	return ntohl((u_int)(uintptr_t)spi) * 0x9e3779b1u >> 7;
-}
-
-static bool same_spi(const void *a, const void *b)
-{
-	return a == b;
-}
-
-static void *spi_key(uint32_t spi)
-{
-	return (void*)(uintptr_t)spi;
-}
-
 bool sad_create(void)
 {
 	sad_lock = rwlock_create(RWLOCK_TYPE_DEFAULT);
 	sad_inbound = hashtable_create((hashtable_hash_t)hash_sa, (hashtable_equals_t)same_inbound, 64);
 	sad_outbound = hashtable_create((hashtable_hash_t)hash_sa, (hashtable_equals_t)same_outbound, 64);
-	reserved = hashtable_create(hash_spi, same_spi, 64);
-	next_cpi = (uint16_t)(CPI_MIN + random() % (CPI_MAX - CPI_MIN));
+	sad_numbers_create();
 	return TRUE;
 }
 
@@ -72,7 +47,8 @@ static void discard(sa_t *this)
 	release(this);
 }
 
-static void flush_table(hashtable_t *table)
+/** Under the lock: moves all SAs of a table to a list. */
+static void empty(hashtable_t *table, linked_list_t *all)
 {
 	enumerator_t *enumerator = table->create_enumerator(table);
 	sa_t *sa;
@@ -80,17 +56,20 @@ static void flush_table(hashtable_t *table)
 	while (enumerator->enumerate(enumerator, NULL, &sa))
 	{
 		table->remove_at(table, enumerator);
-		discard(sa);
+		all->insert_last(all, sa);
 	}
 	enumerator->destroy(enumerator);
 }
 
 void sad_flush(void)
 {
+	linked_list_t *all = linked_list_create();
+
 	sad_lock->write_lock(sad_lock);
-	flush_table(sad_inbound);
-	flush_table(sad_outbound);
+	empty(sad_inbound, all);
+	empty(sad_outbound, all);
 	sad_lock->unlock(sad_lock);
+	all->destroy_function(all, (void*)discard);
 }
 
 void sad_destroy(void)
@@ -98,12 +77,12 @@ void sad_destroy(void)
 	sad_flush();
 	sad_inbound->destroy(sad_inbound);
 	sad_outbound->destroy(sad_outbound);
-	reserved->destroy(reserved);
+	sad_numbers_destroy();
 	sad_lock->destroy(sad_lock);
 }
 
 /** Under the lock. */
-static sa_t *find_inbound(uint32_t spi, uint8_t protocol)
+sa_t *sad_find_inbound(uint32_t spi, uint8_t protocol)
 {
 	sa_t key = {.spi = spi, .protocol = protocol};
 
@@ -126,72 +105,8 @@ static sa_t *find(kernel_ipsec_sa_id_t *id)
 	{
 		return sa;
 	}
-	sa = find_inbound(id->spi, id->proto);
+	sa = sad_find_inbound(id->spi, id->proto);
 	return sa && sa->dst->ip_equals(sa->dst, id->dst) ? sa : NULL;
-}
-
-status_t sad_reserve(uint8_t protocol, uint32_t *spi)
-{
-	status_t status = FAILED;
-	rng_t *rng = lib->crypto->create_rng(lib->crypto, RNG_WEAK);
-
-	if (!rng)
-	{
-		DBG1(DBG_KNL, "no random numbers for SPIs");
-		return FAILED;
-	}
-	sad_lock->write_lock(sad_lock);
-	for (int i = 0; i < 100 && reserved->get_count(reserved) < MOST_RESERVED; i++)
-	{
-		uint32_t drawn;
-
-		if (!rng->get_bytes(rng, sizeof(drawn), (uint8_t*)&drawn))
-		{
-			break;
-		}
-		drawn = htonl(KERNEL_SPI_MIN + drawn % (KERNEL_SPI_MAX - KERNEL_SPI_MIN));
-		if (!reserved->get(reserved, spi_key(drawn)) && !find_inbound(drawn, IPPROTO_ESP) &&
-			!find_inbound(drawn, IPPROTO_AH))
-		{
-			reserved->put(reserved, spi_key(drawn), spi_key(drawn));
-			*spi = drawn;
-			status = SUCCESS;
-			break;
-		}
-	}
-	sad_lock->unlock(sad_lock);
-	rng->destroy(rng);
-	return status;
-}
-
-/** Under the lock. */
-static bool has_cpi(uint16_t cpi)
-{
-	enumerator_t *enumerator = sad_inbound->create_enumerator(sad_inbound);
-	bool found = FALSE;
-	sa_t *sa;
-
-	while (!found && enumerator->enumerate(enumerator, NULL, &sa))
-	{
-		found = sa->compresses && sa->cpi == cpi;
-	}
-	enumerator->destroy(enumerator);
-	return found;
-}
-
-status_t sad_reserve_cpi(uint16_t *cpi)
-{
-	status_t status = FAILED;
-
-	sad_lock->write_lock(sad_lock);
-	for (int i = CPI_MIN; i <= CPI_MAX && status != SUCCESS; i++)
-	{
-		*cpi = htons(next_cpi);
-		next_cpi = next_cpi == CPI_MAX ? CPI_MIN : next_cpi + 1;
-		status = has_cpi(*cpi) ? FAILED : SUCCESS;
-	}
-	sad_lock->unlock(sad_lock);
-	return status;
 }
 
 /** Under the lock. */
@@ -263,13 +178,18 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 	sad_lock->write_lock(sad_lock);
 	if (data->inbound)
 	{
-		reserved->remove(reserved, spi_key(id->spi));
+		sad_release(id->spi);
 	}
 	/* Packets for one SA never get into another one. */
 	is_new = !table->get(table, sa);
 	if (is_new)
 	{
 		table->put(table, sa, sa);
+		if (lifetime)
+		{
+			sad_schedule(sa, lifetime->time.rekey, FALSE);
+			sad_schedule(sa, lifetime->time.life, TRUE);
+		}
 	}
 	sad_lock->unlock(sad_lock);
 	if (!is_new)
@@ -278,38 +198,45 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 		discard(sa);
 		return FAILED;
 	}
-	if (lifetime)
-	{
-		sad_schedule(sa, lifetime->time.rekey, FALSE);
-		sad_schedule(sa, lifetime->time.life, TRUE);
-	}
 	return SUCCESS;
+}
+
+/** Whether an SA can have another destination: none is there with its SPI. Under the lock. */
+static bool is_free(sa_t *sa, host_t *dst)
+{
+	sa_t *other = sa->inbound ? NULL : find_outbound(sa->spi, sa->protocol, dst);
+
+	return !other || other == sa;
 }
 
 status_t sad_update(kernel_ipsec_sa_id_t *id, kernel_ipsec_update_sa_t *data)
 {
-	status_t status = NOT_FOUND;
+	status_t status = NOT_SUPPORTED;
+	accel_sa_t accel;
 	sa_t *sa;
 
-	sad_lock->write_lock(sad_lock);
+	sad_lock->read_lock(sad_lock);
 	sa = find(id);
 	if (sa)
 	{
-		sa_t *other = sa->inbound ? NULL : find_outbound(sa->spi, sa->protocol, data->new_dst);
+		atomic_fetch_add_explicit(&sa->refs, 1, memory_order_relaxed);
+		accel = sa->accel;
+	}
+	sad_lock->unlock(sad_lock);
+	if (!sa)
+	{
+		return NOT_FOUND;
+	}
+	/* A device may take its time: packets do not wait for it. charon negotiates another SA when this one cannot move. */
+	if ((sa->transport && !sa->compresses) ||
+		accel_move(&accel, sa->inbound, data->new_src, data->new_dst) == SUCCESS)
+	{
+		hashtable_t *table = sa->inbound ? sad_inbound : sad_outbound;
 
-		/* charon negotiates another one when this one cannot be moved. */
-		status = SUCCESS;
-		if ((other && other != sa) ||
-			((!sa->transport || sa->compresses) &&
-			 accel_move(&sa->accel, sa->inbound, data->new_src, data->new_dst) != SUCCESS))
-		{
-			status = NOT_SUPPORTED;
-		}
-		if (status == SUCCESS)
+		sad_lock->write_lock(sad_lock);
+		if (find(id) == sa && is_free(sa, data->new_dst))
 		{
 			/* An outbound one is found by its destination. */
-			hashtable_t *table = sa->inbound ? sad_inbound : sad_outbound;
-
 			table->remove(table, sa);
 			set_path(sa, data->new_src, data->new_dst, data->new_encap);
 			if (data->new_reqid)
@@ -317,9 +244,11 @@ status_t sad_update(kernel_ipsec_sa_id_t *id, kernel_ipsec_update_sa_t *data)
 				sa->reqid = data->new_reqid;
 			}
 			table->put(table, sa, sa);
+			status = SUCCESS;
 		}
+		sad_lock->unlock(sad_lock);
 	}
-	sad_lock->unlock(sad_lock);
+	release(sa);
 	return status;
 }
 
@@ -364,7 +293,7 @@ status_t sad_delete(kernel_ipsec_sa_id_t *id, uint16_t cpi)
 		table->remove(table, sa);
 		status = SUCCESS;
 	}
-	else if (reserved->remove(reserved, spi_key(id->spi)))
+	else if (sad_release(id->spi))
 	{
 		status = SUCCESS;
 	}
@@ -393,7 +322,7 @@ bool sad_use_inbound(uint32_t spi, uint8_t protocol, sa_use_t *use)
 	bool found;
 
 	sad_lock->read_lock(sad_lock);
-	found = use_it(find_inbound(spi, protocol), use);
+	found = use_it(sad_find_inbound(spi, protocol), use);
 	sad_lock->unlock(sad_lock);
 	return found;
 }
