@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every test of the project; installs what they need. Exit status 0 means that all passed.
 #
-#   scripts/test.sh            everything, about ten minutes on two cores
+#   scripts/test.sh            everything, less than half an hour on two cores
 #
 # What a machine truly cannot run prints a line "SKIPPED: why"; the last lines count them.
 set -eu
