@@ -42,6 +42,7 @@ need 'test -e /usr/lib/ipsec/plugins/libstrongswan-chapoly.so' libstrongswan-ext
 need 'test -e /usr/lib/ipsec/plugins/libstrongswan-openssl.so' libstrongswan-standard-plugins "AES-GCM in charon"
 need 'command -v pki' strongswan-pki "makes certificates"
 need 'command -v nft' nftables "is the NAT between two daemons"
+need 'command -v sysctl && command -v pgrep' procps "sets up namespaces, and finds processes in them"
 need 'command -v iperf3' iperf3 "is traffic between them"
 need 'command -v tcpdump' tcpdump "looks at what is between them"
 need 'command -v ping' iputils-ping "asks whether packets get through"

@@ -90,8 +90,7 @@ static void deliver(inbound_t *this, const sa_use_t *use, const arrived_t *arriv
 		}
 		if (use->sa->copy_dscp_in)
 		{
-			const uint8_t *header = arrived[i]->header;
-			uint8_t tos = header[0] >> 4 == 4 ? header[1] : (uint8_t)(header[0] << 4 | header[1] >> 4);
+			uint8_t tos = ip_tos(arrived[i]->header);
 
 			ip_set_dscp(piece->packet, tos);
 			piece->flow.tos = (uint8_t)((piece->flow.tos & 3) | (tos & 0xfc));

@@ -102,6 +102,7 @@ bool ip_parse(const uint8_t *packet, size_t length, flow_t *flow)
 	}
 	flow->version = packet[0] >> 4;
 	flow->length = (uint16_t)length;
+	flow->tos = ip_tos(packet);
 	if (flow->version == 4)
 	{
 		uint16_t fragment = get16(packet + 6);
@@ -112,7 +113,6 @@ bool ip_parse(const uint8_t *packet, size_t length, flow_t *flow)
 			return false;
 		}
 		flow->protocol = packet[9];
-		flow->tos = packet[1];
 		flow->whole = fragment & IP_DF;
 		flow->later_fragment = fragment & IP_OFFSET;
 		flow->fragment = fragment & (IP_OFFSET | IP_MF);
@@ -125,7 +125,6 @@ bool ip_parse(const uint8_t *packet, size_t length, flow_t *flow)
 		{
 			return false;
 		}
-		flow->tos = (uint8_t)(packet[0] << 4 | packet[1] >> 4);
 		flow->whole = true;
 		memcpy(flow->src.bytes, packet + 8, 16);
 		memcpy(flow->dst.bytes, packet + 24, 16);

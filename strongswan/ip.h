@@ -68,6 +68,12 @@ size_t ip_too_big(const uint8_t *packet, const flow_t *flow, uint32_t mtu, uint8
 bool ip_fragment(const uint8_t *packet, const flow_t *flow, size_t mtu, uint8_t *fragment,
 				 bool (*take)(void *context, const uint8_t *fragment, size_t length), void *context);
 
+/** Traffic class of a packet whose header is there: DSCP and ECN. */
+static inline uint8_t ip_tos(const uint8_t *packet)
+{
+	return packet[0] >> 4 == 4 ? packet[1] : (uint8_t)(packet[0] << 4 | packet[1] >> 4);
+}
+
 /** 16 and 32 bits in network order. */
 static inline uint16_t get16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
 static inline uint32_t get32(const uint8_t *at) { return (uint32_t)get16(at) << 16 | get16(at + 2); }

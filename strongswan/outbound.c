@@ -16,7 +16,6 @@
 #define TURN 256
 
 struct outbound_t {
-	size_t worker;
 	sender_state_t sender;
 	/** The packet that was read, with what the kernel says of it. */
 	struct virtio_net_hdr hdr;
@@ -42,7 +41,6 @@ outbound_t *outbound_create(size_t worker, unsigned mtu)
 	outbound_t *this;
 
 	INIT(this,
-		.worker = worker,
 		.sender = {.worker = worker, .cuts = TRUE, .whole4 = TRUE},
 		.packet = malloc(IP_MAX_PACKET + 1),
 		.plain = malloc(PLAIN_SIZE),
@@ -171,7 +169,7 @@ static void too_long(outbound_t *this, uint8_t *packet, const flow_t *flow, uint
 		return;
 	}
 	length = ip_too_big(packet, flow, mtu, answer + sizeof(struct virtio_net_hdr));
-	if (length && write(tun_queue(this->worker), answer, sizeof(struct virtio_net_hdr) + length) < 0)
+	if (length && write(tun_queue(this->sender.worker), answer, sizeof(struct virtio_net_hdr) + length) < 0)
 	{
 		complain(COMPLAIN_TOO_BIG, "a sender could not be told of the path's MTU: %s", strerror(errno));
 	}
@@ -279,7 +277,7 @@ bool outbound_run(outbound_t *this)
 
 	for (int i = 0; i < TURN; i++)
 	{
-		length = readv(tun_queue(this->worker), iov, countof(iov));
+		length = readv(tun_queue(this->sender.worker), iov, countof(iov));
 		if (length < (ssize_t)sizeof(this->hdr))
 		{
 			break;

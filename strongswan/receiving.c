@@ -7,10 +7,6 @@
 
 #include <netinet/udp.h>
 
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
-
 /** What messages say of themselves. */
 typedef union details_t {
 	char bytes[256];

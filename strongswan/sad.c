@@ -159,7 +159,6 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 		.cpi = data->cpi,
 		.protocol = id->proto,
 		.inbound = data->inbound,
-		.esn = data->esn,
 		.copy_dscp_in = data->copy_dscp == DSCP_COPY_IN_ONLY || data->copy_dscp == DSCP_COPY_YES,
 		.transport = data->mode == MODE_TRANSPORT,
 		.compresses = data->ipcomp != IPCOMP_NONE,

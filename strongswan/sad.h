@@ -24,7 +24,7 @@ typedef struct sa_t {
 	uint32_t spi;
 	uint16_t cpi;
 	uint8_t protocol;
-	bool inbound, esn;
+	bool inbound;
 	bool copy_dscp_in;
 	/** BEET is not supported. */
 	bool transport;
@@ -74,8 +74,8 @@ bool sad_use_inbound(uint32_t spi, uint8_t protocol, sa_use_t *use);
 bool sad_use_outbound(uint32_t spi, uint8_t protocol, host_t *dst, uint32_t reqid, sa_use_t *use);
 void sad_done(sa_use_t *use);
 
-/** Counts what went through, and tells charon of limits. False: the SA has ended. */
-bool sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes);
+/** Counts what went through, and tells charon of limits. An SA that has ended is not found again. */
+void sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes);
 
 /** A packet of an inbound SA came, intact, from another address or port. */
 void sad_moved(sa_use_t *use, const struct sockaddr_storage *from);

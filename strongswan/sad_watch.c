@@ -68,7 +68,7 @@ void sad_schedule(sa_t *sa, uint64_t seconds, bool hard)
 								 (callback_job_cancel_t)return_false), (uint32_t)min(seconds, UINT32_MAX));
 }
 
-bool sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes)
+void sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes)
 {
 	sa_t *sa = use->sa;
 	int64_t now;
@@ -86,15 +86,13 @@ bool sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes)
 		sad_lock->read_lock(sad_lock);
 		tell(sa, TRUE);
 		sad_lock->unlock(sad_lock);
-		return false;
 	}
-	if ((sa->soft_bytes && bytes >= sa->soft_bytes) || (sa->soft_packets && packets >= sa->soft_packets))
+	else if ((sa->soft_bytes && bytes >= sa->soft_bytes) || (sa->soft_packets && packets >= sa->soft_packets))
 	{
 		sad_lock->read_lock(sad_lock);
 		tell(sa, FALSE);
 		sad_lock->unlock(sad_lock);
 	}
-	return true;
 }
 
 bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)

@@ -10,10 +10,6 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-
 /** Bytes of UDP payload that one call takes. */
 #define UDP_MOST 65000
 
@@ -38,11 +34,6 @@ static void add_control(struct msghdr *msg, int level, int type, const void *val
 static size_t header_of(const uint8_t *packet)
 {
 	return packet[0] >> 4 == 4 ? (packet[0] & 0xf) * 4u : 40;
-}
-
-static int tos_of(const uint8_t *packet)
-{
-	return packet[0] >> 4 == 4 ? packet[1] : (uint8_t)(packet[0] << 4 | packet[1] >> 4);
 }
 
 /** An outer packet that may be cut on the way. */
@@ -147,7 +138,7 @@ static bool send_run(int fd, const sa_use_t *use, outgoing_t *packets, size_t co
 	struct iovec iov[BATCH];
 	control_t control;
 	size_t header = header_of(packets[0].packet);
-	int tos = tos_of(packets[0].packet);
+	int tos = ip_tos(packets[0].packet);
 	struct msghdr msg = {
 		.msg_name = (void*)&use->path.dst,
 		.msg_namelen = src->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6),
@@ -190,7 +181,7 @@ static size_t run_of(const sender_state_t *this, const outgoing_t *packets, size
 
 	while (this->cuts && run < count && run < BATCH && packets[run - 1].length == packets[0].length &&
 		   packets[run].length <= packets[0].length && bytes + packets[run].length <= UDP_MOST &&
-		   tos_of(packets[run].packet) == tos_of(packets[0].packet) &&
+		   ip_tos(packets[run].packet) == ip_tos(packets[0].packet) &&
 		   is_whole(packets[run].packet) == is_whole(packets[0].packet))
 	{
 		bytes += packets[run++].length;

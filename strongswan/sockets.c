@@ -10,16 +10,6 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
-#ifndef SO_ATTACH_REUSEPORT_CBPF
-#define SO_ATTACH_REUSEPORT_CBPF 51
-#endif
-#ifndef IPV6_HDRINCL
-#define IPV6_HDRINCL 36
-#endif
-
 #define MAX_WORKERS 64
 /** Bytes that wait in a socket before the system drops some: some milliseconds. */
 #define RECEIVE_BUFFER (4 << 20)

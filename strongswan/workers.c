@@ -67,9 +67,14 @@ static void *run_outbound(worker_t *this)
 	watch(epoll, tun_queue(this->number), 1);
 	while (!atomic_load(&ending))
 	{
-		/* When another worker has noticed first that the device was removed, its number means a new one by now. */
-		watch(epoll, tun_queue(this->number), 1);
-		if (epoll_wait(epoll, &event, 1, LOOK_AGAIN) > 0 && event.data.u32 == 1 && !outbound_run(this->outbound))
+		int ready = epoll_wait(epoll, &event, 1, LOOK_AGAIN);
+
+		if (!ready)
+		{
+			/* When another worker was first to see the device removed, the number means a new one by now. */
+			watch(epoll, tun_queue(this->number), 1);
+		}
+		if (ready > 0 && event.data.u32 == 1 && !outbound_run(this->outbound))
 		{
 			complain(COMPLAIN_TUN, "the TUN device %s is gone: %s", tun_name(), strerror(errno));
 			/* The number means another device when it has been made again. */

@@ -264,5 +264,4 @@ protected() {
     local said
     said=$(swan a --list-sas)
     awk '/^ +in /{i += $3} /^ +out /{o += $3} END {exit !(i > 0 && o > 0)}' <<<"$said" || fail "nothing went through an SA: $said"
-    in_b tcpdump --version >/dev/null 2>&1 || return 0
 }

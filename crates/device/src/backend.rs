@@ -280,7 +280,7 @@ impl Backend {
             rings.iter().try_for_each(|ring| worker::stop_kicks(&memory, ring))?;
         }
         loop {
-            let memory = self.memory.load_full();
+            let memory = self.memory.load();
             let (mut worked, mut told) = (false, false);
             for (number, ring) in rings.iter().enumerate() {
                 worked |= worker.serve(&self.client, &memory, number, ring, &mut told)?;
