@@ -11,7 +11,7 @@ dir=$(mktemp -d)
 chmod 755 "$dir"
 a_plugin=kernel-gipsec b_plugin=kernel-gipsec
 props='esp_proposals = aes128gcm16' mode=tunnel
-child_extra='' conn_extra='' a_plugin_extra='' b_plugin_extra='' charon_extra=''
+child_extra='' conn_extra='' log_extra='' a_plugin_extra='' b_plugin_extra='' charon_extra=''
 auth=psk nat=no ip=4 children=net start=yes
 # The crypto that is fast first: the order decides what libipsec uses.
 crypto='random nonce openssl aesni aes sha1 sha2 hmac gcm ccm ctr chapoly cmac xcbc kdf curve25519 pem x509 pubkey pkcs1 pkcs8'
@@ -157,6 +157,7 @@ charon {
     log {
       path = $dir/$side/charon.log
       default = 1
+      $log_extra
       flush_line = yes
       time_format = %H:%M:%S
     }
