@@ -180,15 +180,15 @@ static size_t batch_of(const arrived_t *arrived, size_t count, bool compresses)
 	return run;
 }
 
-bool inbound_run(inbound_t *this, source_t source)
+size_t inbound_run(inbound_t *this, source_t source)
 {
 	int fd = sockets_source(this->worker, source);
 	arrived_t *arrived = this->receiver->arrived;
-	size_t run;
+	size_t messages = fd < 0 ? 0 : receive_packets(this->receiver, fd, source), run;
 
-	if (fd < 0 || !receive_packets(this->receiver, fd, source))
+	if (!messages)
 	{
-		return false;
+		return 0;
 	}
 	for (size_t at = 0; at < this->receiver->count; at += run)
 	{
@@ -212,7 +212,7 @@ bool inbound_run(inbound_t *this, source_t source)
 		}
 		sad_done(&use);
 	}
-	return true;
+	return messages;
 }
 
 void inbound_clear(inbound_t *this, source_t source)

@@ -13,8 +13,8 @@ typedef struct inbound_t inbound_t;
 inbound_t *inbound_create(size_t worker);
 void inbound_destroy(inbound_t *this);
 
-/** Takes what a socket of the worker has, up to a batch. False: there was nothing. */
-bool inbound_run(inbound_t *this, source_t source);
+/** Takes what a socket of the worker has, up to MESSAGES of them; how many. */
+size_t inbound_run(inbound_t *this, source_t source);
 
 /** Takes the errors that wait at a socket: of packets that were sent before. */
 void inbound_clear(inbound_t *this, source_t source);

@@ -329,34 +329,3 @@ size_t ip_too_big(const uint8_t *packet, const flow_t *flow, uint32_t mtu, uint8
 	}
 	return length;
 }
-
-bool ip_fragment(const uint8_t *packet, const flow_t *flow, size_t mtu, uint8_t *fragment,
-				 bool (*take)(void *context, const uint8_t *fragment, size_t length), void *context)
-{
-	size_t header = (packet[0] & 0xf) * 4u, payload = flow->length - header, step, at;
-	uint16_t before = get16(packet + 6);
-
-	if (flow->version != 4 || flow->whole || mtu < header + 8 ||
-		(before & IP_OFFSET) * 8u + flow->length > IP_MAX_PACKET)
-	{
-		return false;
-	}
-	step = (mtu - header) & ~(size_t)7;
-	for (at = 0; at < payload; at += step)
-	{
-		size_t here = payload - at < step ? payload - at : step;
-		bool more = at + here < payload || before & IP_MF;
-
-		/* Options are repeated, also those that need not be: a receiver ignores them. */
-		memcpy(fragment, packet, header);
-		memcpy(fragment + header, packet + header + at, here);
-		put16(fragment + 2, (uint16_t)(header + here));
-		put16(fragment + 6, (uint16_t)(((before & IP_OFFSET) + at / 8) | (more ? IP_MF : 0)));
-		ip_header_checksum(fragment);
-		if (!take(context, fragment, header + here))
-		{
-			return false;
-		}
-	}
-	return true;
-}

@@ -63,11 +63,6 @@ void ip_set_dscp(uint8_t *packet, uint8_t tos);
  *  `answer` has room for 1,280 bytes. Returns its length; 0: for this packet none may be sent (RFC 1122, RFC 4443). */
 size_t ip_too_big(const uint8_t *packet, const flow_t *flow, uint32_t mtu, uint8_t *answer);
 
-/** Cuts an IPv4 packet that may be cut into fragments of at most `mtu` bytes, and gives each to `take`; false: it cannot
- *  be, or `take` returned false. `fragment` has room for `mtu` bytes. */
-bool ip_fragment(const uint8_t *packet, const flow_t *flow, size_t mtu, uint8_t *fragment,
-				 bool (*take)(void *context, const uint8_t *fragment, size_t length), void *context);
-
 /** Traffic class of a packet whose header is there: DSCP and ECN. */
 static inline uint8_t ip_tos(const uint8_t *packet)
 {

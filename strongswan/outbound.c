@@ -2,6 +2,7 @@
 #include "outbound.h"
 
 #include "events.h"
+#include "fragment.h"
 #include "segment.h"
 #include "sending.h"
 #include "spd.h"
@@ -17,6 +18,7 @@
 
 struct outbound_t {
 	sender_state_t sender;
+	reassembly_t *reassembly;
 	/** The packet that was read, with what the kernel says of it. */
 	struct virtio_net_hdr hdr;
 	uint8_t *packet;
@@ -30,6 +32,8 @@ struct outbound_t {
 	g_ipsec_la_data in[BATCH], out[BATCH];
 	g_ipsec_la_packet in_packets[BATCH], out_packets[BATCH];
 	int32_t results[BATCH];
+	/** What they become may be cut. */
+	bool cut[BATCH];
 };
 
 /** Bytes of either side of a batch: one packet of any length fits, and what it becomes. */
@@ -41,7 +45,8 @@ outbound_t *outbound_create(size_t worker, unsigned mtu)
 	outbound_t *this;
 
 	INIT(this,
-		.sender = {.worker = worker, .cuts = TRUE, .whole4 = TRUE},
+		.sender = {.worker = worker, .cuts = TRUE, .whole4 = TRUE, .whole6 = TRUE, .id = (uint32_t)random()},
+		.reassembly = reassembly_create(),
 		.packet = malloc(IP_MAX_PACKET + 1),
 		.plain = malloc(PLAIN_SIZE),
 		.sealed = malloc(SEALED_SIZE),
@@ -57,6 +62,7 @@ outbound_t *outbound_create(size_t worker, unsigned mtu)
 
 void outbound_destroy(outbound_t *this)
 {
+	reassembly_destroy(this->reassembly);
 	free(this->packet);
 	free(this->plain);
 	free(this->sealed);
@@ -87,7 +93,7 @@ static void flush(outbound_t *this)
 		if (this->results[i] == 0)
 		{
 			bytes += this->in[i].length;
-			outgoing[ready++] = (outgoing_t){this->out[i].buffer, this->out[i].length};
+			outgoing[ready++] = (outgoing_t){this->out[i].buffer, this->out[i].length, this->cut[i]};
 		}
 		else if (this->results[i] != -EBADF)
 		{
@@ -126,8 +132,8 @@ static uint8_t *room_for(outbound_t *this, size_t length)
 	return this->plain + this->plain_used;
 }
 
-/** Puts the packet that lies in the room into the batch. */
-static void put(outbound_t *this, size_t length)
+/** Puts the packet that lies in the room into the batch; what it becomes may be cut, or as its header says. */
+static void put(outbound_t *this, size_t length, bool cut)
 {
 	size_t room = max(length, this->padded) + MOST_ADDED;
 
@@ -146,7 +152,7 @@ static void put(outbound_t *this, size_t length)
 	this->out[this->count] = (g_ipsec_la_data){this->sealed + this->sealed_used, (uint32_t)room};
 	this->plain_used += (length + 63) & ~(size_t)63;
 	this->sealed_used += (room + 63) & ~(size_t)63;
-	this->count++;
+	this->cut[this->count++] = cut;
 }
 
 static bool put_fragment(void *context, const uint8_t *fragment, size_t length)
@@ -154,54 +160,60 @@ static bool put_fragment(void *context, const uint8_t *fragment, size_t length)
 	outbound_t *this = context;
 
 	memcpy(room_for(this, length), fragment, length);
-	put(this, length);
+	put(this, length, FALSE);
 	return TRUE;
 }
 
-/** Tells the sender of a packet that it is too long for the tunnel, or cuts it. */
-static void too_long(outbound_t *this, uint8_t *packet, const flow_t *flow, uint32_t mtu)
+/** The smallest MTU of IPv6: what is no longer has to get through. */
+#define IPV6_MIN_MTU 1280
+
+/** A packet that is too long for the tunnel is cut before or after, or its sender told; TRUE: others of its kind need not
+ *  be tried. */
+static bool too_long(outbound_t *this, const uint8_t *packet, const flow_t *flow, uint32_t mtu)
 {
 	uint8_t answer[sizeof(struct virtio_net_hdr) + 1280] = {0}, fragment[IP_MAX_PACKET];
 	size_t length;
 
-	if (ip_fragment(packet, flow, mtu, fragment, put_fragment, this))
+	if (flow->version == 6 && flow->length <= IPV6_MIN_MTU)
 	{
-		return;
+		memcpy(room_for(this, flow->length), packet, flow->length);
+		put(this, flow->length, TRUE);
+		return FALSE;
+	}
+	if (!flow->whole && fragment_cut(packet, flow, mtu, this->sender.id++, fragment, put_fragment, this))
+	{
+		return FALSE;
 	}
 	length = ip_too_big(packet, flow, mtu, answer + sizeof(struct virtio_net_hdr));
 	if (length && write(tun_queue(this->sender.worker), answer, sizeof(struct virtio_net_hdr) + length) < 0)
 	{
 		complain(COMPLAIN_TOO_BIG, "a sender could not be told of the path's MTU: %s", strerror(errno));
 	}
+	return TRUE;
 }
 
-/** Cuts the packet that was read, and puts it into the batch. */
-static void protect(outbound_t *this, const flow_t *flow)
+/** Cuts a packet into those that were meant, and puts them into the batch. */
+static void protect(outbound_t *this, uint8_t *packet, const flow_t *flow, bool assembled)
 {
 	uint32_t mtu = atomic_load_explicit(&this->use.sa->inner_mtu, memory_order_relaxed);
+	/* Transport mode protects packets as they were before they were cut (RFC 4303 section 3.1.1). */
+	bool cut = this->use.sa->transport && (assembled || !flow->whole);
 	splitter_t splitter;
 	size_t length, largest;
 
-	if (!split_begin(&splitter, &this->hdr, this->packet, flow))
+	if (!split_begin(&splitter, &this->hdr, packet, flow))
 	{
 		complain(COMPLAIN_NOT_IP, "the TUN device gave a packet that does not fit its description");
 		return;
 	}
 	largest = split_largest(&splitter);
-	if (mtu && largest > mtu)
+	if (mtu && largest > mtu && !cut)
 	{
 		uint8_t segment[IP_MAX_PACKET];
 		flow_t one;
 
-		/* One segment is enough to tell the sender; what may be cut is cut, each. */
-		while ((length = split_next(&splitter, segment, sizeof(segment))) && ip_parse(segment, length, &one))
-		{
-			too_long(this, segment, &one, mtu);
-			if (one.whole)
-			{
-				break;
-			}
-		}
+		while ((length = split_next(&splitter, segment, sizeof(segment))) && ip_parse(segment, length, &one) &&
+			   !too_long(this, segment, &one, mtu));
 		return;
 	}
 	for (;;)
@@ -211,23 +223,63 @@ static void protect(outbound_t *this, const flow_t *flow)
 		{
 			break;
 		}
-		put(this, length);
+		put(this, length, cut);
 	}
 }
 
-static void route(outbound_t *this, size_t length)
+static void pass(outbound_t *this, uint8_t *packet, const flow_t *flow)
+{
+	splitter_t splitter;
+	uint8_t segment[IP_MAX_PACKET];
+	size_t length;
+
+	if (split_begin(&splitter, &this->hdr, packet, flow))
+	{
+		while ((length = split_next(&splitter, segment, sizeof(segment))))
+		{
+			send_plain(segment, length);
+		}
+	}
+}
+
+/** What becomes of a packet; whether this system had cut it before. */
+static void route(outbound_t *this, uint8_t *packet, size_t length, bool assembled)
 {
 	sa_use_t use;
 	flow_t flow;
 
-	if (!ip_parse(this->packet, length, &flow))
+	if (!ip_parse(packet, length, &flow))
 	{
 		complain(COMPLAIN_NOT_IP, "a packet from the TUN device is not an IP packet");
 		return;
 	}
+	if (flow.fragment && assembled)
+	{
+		/* Cut twice: nobody does that. */
+		return;
+	}
+	if (flow.later_fragment)
+	{
+		switch (reassembly_add(this->reassembly, packet, &flow, &packet, &length))
+		{
+			case ASSEMBLED_WHOLE:
+				route(this, packet, length, TRUE);
+				return;
+			case ASSEMBLED_PART:
+				return;
+			case ASSEMBLED_NOT:
+				break;
+		}
+	}
 	switch (spd_outbound(&flow, &use))
 	{
 		case SPD_PROTECT:
+			if (flow.fragment && use.sa->transport)
+			{
+				reassembly_begin(this->reassembly, packet, &flow);
+				sad_done(&use);
+				break;
+			}
 			if (this->has_sa && use.sa == this->use.sa)
 			{
 				sad_done(&use);
@@ -238,23 +290,11 @@ static void route(outbound_t *this, size_t length)
 				this->use = use;
 				this->has_sa = TRUE;
 			}
-			protect(this, &flow);
+			protect(this, packet, &flow, assembled);
 			break;
 		case SPD_PASS:
-		{
-			splitter_t splitter;
-			uint8_t segment[IP_MAX_PACKET];
-			size_t cut;
-
-			if (split_begin(&splitter, &this->hdr, this->packet, &flow))
-			{
-				while ((cut = split_next(&splitter, segment, sizeof(segment))))
-				{
-					send_plain(segment, cut);
-				}
-			}
+			pass(this, packet, &flow);
 			break;
-		}
 		case SPD_NONE:
 			/* The system itself sends multicast to every interface. */
 			if (flow.dst.bytes[0] != 0xff && (flow.version == 6 || flow.dst.bytes[0] < 224))
@@ -282,7 +322,7 @@ bool outbound_run(outbound_t *this)
 		{
 			break;
 		}
-		route(this, (size_t)length - sizeof(this->hdr));
+		route(this, this->packet, (size_t)length - sizeof(this->hdr), FALSE);
 	}
 	end_batch(this);
 	return length >= 0 || errno == EAGAIN || errno == EINTR;

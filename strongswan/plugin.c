@@ -112,7 +112,7 @@ static bool check_settings(void)
 {
 	int mtu = lib->settings->get_int(lib->settings, SETTING "mtu", 1400, lib->ns);
 	int workers = lib->settings->get_int(lib->settings, SETTING "workers", 1, lib->ns);
-	static const char *known[] = {"load", "accelerator", "fallback", "socket_dir", "mtu", "workers", "tun", "force_udp",
+	static const char *known[] = {"load", "accelerator", "fallback", "socket_dir", "mtu", "workers", "tun", "force_udp", "unreachable",
 								  "allow_peer_ts"};
 	enumerator_t *enumerator;
 	char *key, *value;

@@ -166,7 +166,7 @@ static void take(receiver_state_t *this, uint8_t *bytes, size_t length, uint8_t 
 	}
 }
 
-bool receive_packets(receiver_state_t *this, int fd, source_t source)
+size_t receive_packets(receiver_state_t *this, int fd, source_t source)
 {
 	struct mmsghdr messages[MESSAGES];
 	struct iovec iov[MESSAGES];
@@ -207,5 +207,5 @@ bool receive_packets(receiver_state_t *this, int fd, source_t source)
 			take(this, bytes, length, (uint8_t)i, protocol, &about);
 		}
 	}
-	return count > 0;
+	return count > 0 ? (size_t)count : 0;
 }

@@ -43,7 +43,7 @@ typedef struct receiver_state_t {
 receiver_state_t *receiver_state_create(void);
 void receiver_state_destroy(receiver_state_t *this);
 
-/** Reads what there is, without waiting; whether there was anything. */
-bool receive_packets(receiver_state_t *this, int fd, source_t source);
+/** Reads what there is, without waiting: up to MESSAGES; how many. */
+size_t receive_packets(receiver_state_t *this, int fd, source_t source);
 
 #endif

@@ -2,6 +2,7 @@
 #include "routes.h"
 
 #include "tun.h"
+#include "unreachable.h"
 
 #include <threading/mutex.h>
 
@@ -23,6 +24,7 @@ bool routes_create(void)
 	routes = linked_list_create();
 	lock = mutex_create(MUTEX_TYPE_DEFAULT);
 	enabled = lib->settings->get_bool(lib->settings, "%s.install_routes", TRUE, lib->ns);
+	unreachable_create();
 	return TRUE;
 }
 
@@ -49,9 +51,11 @@ void routes_destroy(void)
 
 	while (routes->remove_first(routes, (void**)&route) == SUCCESS)
 	{
+		unreachable_delete(route->net, route->prefix);
 		uninstall(route);
 		destroy(route);
 	}
+	unreachable_destroy();
 	routes->destroy(routes);
 	lock->destroy(lock);
 }
@@ -135,6 +139,7 @@ static status_t add_new(traffic_selector_t *src, traffic_selector_t *dst, host_t
 		destroy(route);
 		return FAILED;
 	}
+	unreachable_add(route->net, route->prefix);
 	routes->insert_last(routes, route);
 	return SUCCESS;
 }
@@ -208,6 +213,7 @@ void route_delete(traffic_selector_t *dst)
 	if (route && --route->refs == 0)
 	{
 		routes->remove(routes, route, NULL);
+		unreachable_delete(route->net, route->prefix);
 		uninstall(route);
 		destroy(route);
 	}

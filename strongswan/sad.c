@@ -126,6 +126,7 @@ static void set_path(sa_t *this, host_t *src, host_t *dst, bool udp)
 	this->path.udp = udp;
 	/* Another path may take more, or less. */
 	atomic_store(&this->inner_mtu, 0);
+	atomic_store(&this->outer_mtu, 0);
 	atomic_store(&this->mapping_told, 0);
 }
 

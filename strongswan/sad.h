@@ -41,7 +41,7 @@ typedef struct sa_t {
 	_Atomic uint64_t bytes, packets;
 	_Atomic int64_t used;
 	/** What the outer path leaves inside, and how long that is believed; 0: not known to be limited. */
-	_Atomic uint32_t inner_mtu;
+	_Atomic uint32_t inner_mtu, outer_mtu;
 	_Atomic int64_t mtu_until;
 	_Atomic bool soft_told, hard_told;
 	/** When charon was last told of another address of the peer's. */

@@ -80,6 +80,7 @@ void sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes)
 	if (atomic_load_explicit(&sa->inner_mtu, memory_order_relaxed) && now > atomic_load(&sa->mtu_until))
 	{
 		atomic_store(&sa->inner_mtu, 0);
+		atomic_store(&sa->outer_mtu, 0);
 	}
 	if ((sa->hard_bytes && bytes >= sa->hard_bytes) || (sa->hard_packets && packets >= sa->hard_packets))
 	{
@@ -167,6 +168,7 @@ void sad_path_mtu(const struct sockaddr_storage *dst, uint32_t mtu, const uint32
 		}
 		inner = accel_inner_mtu(&sa->accel, mtu - (sa->path.udp ? 8 : 0));
 		atomic_store(&sa->mtu_until, time_monotonic(NULL) + MTU_LASTS);
+		atomic_store(&sa->outer_mtu, mtu);
 		if (inner && atomic_exchange(&sa->inner_mtu, inner) != inner)
 		{
 			DBG2(DBG_KNL, "the path of SA %.8x takes %u bytes: packets of up to %u go in", ntohl(sa->spi), mtu, inner);

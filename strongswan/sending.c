@@ -2,6 +2,7 @@
 #include "sending.h"
 
 #include "events.h"
+#include "fragment.h"
 #include "ip.h"
 #include "sockets.h"
 
@@ -36,10 +37,10 @@ static size_t header_of(const uint8_t *packet)
 	return packet[0] >> 4 == 4 ? (packet[0] & 0xf) * 4u : 40;
 }
 
-/** An outer packet that may be cut on the way. */
-static bool is_whole(const uint8_t *packet)
+/** An outer packet that must not be cut, neither here nor on the way. */
+static bool is_whole(const outgoing_t *this)
 {
-	return packet[0] >> 4 == 6 || packet[6] & 0x40;
+	return !this->cut && (this->packet[0] >> 4 == 6 || this->packet[6] & 0x40);
 }
 
 /** What one error says; `quoted` bytes of the packet it is about are at `packet`, from ESP or AH on. */
@@ -179,14 +180,38 @@ static size_t run_of(const sender_state_t *this, const outgoing_t *packets, size
 {
 	size_t bytes = packets[0].length, run = 1;
 
-	while (this->cuts && run < count && run < BATCH && packets[run - 1].length == packets[0].length &&
+	/* What is cut into fragments is not made of segments. */
+	while (this->cuts && !packets[0].cut && run < count && run < BATCH && packets[run - 1].length == packets[0].length &&
 		   packets[run].length <= packets[0].length && bytes + packets[run].length <= UDP_MOST &&
 		   ip_tos(packets[run].packet) == ip_tos(packets[0].packet) &&
-		   is_whole(packets[run].packet) == is_whole(packets[0].packet))
+		   is_whole(&packets[run]) == is_whole(&packets[0]))
 	{
 		bytes += packets[run++].length;
 	}
 	return run;
+}
+
+/** Lets a UDP socket cut what is too long, or not. */
+static void choose_whole(sender_state_t *this, int fd, int family, bool whole)
+{
+	bool *now = family == AF_INET ? &this->whole4 : &this->whole6;
+	int choice;
+
+	if (*now == whole)
+	{
+		return;
+	}
+	*now = whole;
+	if (family == AF_INET)
+	{
+		choice = whole ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT;
+		setsockopt(fd, SOL_IP, IP_MTU_DISCOVER, &choice, sizeof(choice));
+	}
+	else
+	{
+		choice = whole ? IPV6_PMTUDISC_DO : IPV6_PMTUDISC_DONT;
+		setsockopt(fd, SOL_IPV6, IPV6_MTU_DISCOVER, &choice, sizeof(choice));
+	}
 }
 
 static void send_udp(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count)
@@ -200,16 +225,10 @@ static void send_udp(sender_state_t *this, const sa_use_t *use, outgoing_t *pack
 	}
 	for (size_t at = 0, run; at < count; at += run)
 	{
-		bool whole = is_whole(packets[at].packet);
+		bool whole = is_whole(&packets[at]);
 
 		run = run_of(this, packets + at, count - at);
-		if (family == AF_INET && whole != this->whole4)
-		{
-			int choice = whole ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT;
-
-			setsockopt(fd, SOL_IP, IP_MTU_DISCOVER, &choice, sizeof(choice));
-			this->whole4 = whole;
-		}
+		choose_whole(this, fd, family, whole);
 		if (send_run(fd, use, packets + at, run) || errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
 		{
 			/* Sent, or there is no room: then packets are dropped, as by any other queue that is full. */
@@ -231,48 +250,107 @@ static void send_udp(sender_state_t *this, const sa_use_t *use, outgoing_t *pack
 	}
 }
 
-static void send_ip(const sa_use_t *use, outgoing_t *packets, size_t count)
+/** Where packets of an SA go in IP. */
+typedef struct raw_t {
+	int fd;
+	struct sockaddr_storage to;
+	socklen_t to_length;
+} raw_t;
+
+static bool send_fragment(void *context, const uint8_t *fragment, size_t length)
 {
-	int family = use->path.dst.ss_family, fd = sockets_raw(family);
+	const raw_t *raw = context;
+
+	return sendto(raw->fd, fragment, length, MSG_NOSIGNAL, (const struct sockaddr*)&raw->to, raw->to_length) >= 0;
+}
+
+/** Too long for the path, and may be cut: a raw socket does not. */
+static bool must_cut(const sa_use_t *use, const outgoing_t *packet)
+{
+	uint32_t mtu = atomic_load_explicit(&use->sa->outer_mtu, memory_order_relaxed);
+
+	return mtu && packet->length > mtu && !is_whole(packet);
+}
+
+static void send_cut(sender_state_t *this, const sa_use_t *use, raw_t *raw, const outgoing_t *packet)
+{
+	uint32_t mtu = atomic_load_explicit(&use->sa->outer_mtu, memory_order_relaxed);
+	uint8_t fragment[IP_MAX_PACKET];
+	flow_t flow;
+
+	if (!ip_parse(packet->packet, packet->length, &flow) ||
+		!fragment_cut(packet->packet, &flow, min(mtu, IP_MAX_PACKET), this->id++, fragment, send_fragment, raw))
+	{
+		complain(COMPLAIN_SEND, "a packet could not be sent in fragments: %s", strerror(errno));
+	}
+}
+
+/** Sends packets that are not cut, but those that turn out to have to be. */
+static void send_whole(sender_state_t *this, const sa_use_t *use, raw_t *raw, const outgoing_t *packets, size_t count)
+{
 	struct mmsghdr messages[BATCH];
 	struct iovec iov[BATCH];
-	struct sockaddr_storage to = use->path.dst;
 	size_t sent = 0;
 
-	/* Of a raw socket that would be the protocol. */
-	if (family == AF_INET6)
-	{
-		((struct sockaddr_in6*)&to)->sin6_port = 0;
-	}
 	for (size_t i = 0; i < count; i++)
 	{
 		iov[i] = (struct iovec){packets[i].packet, packets[i].length};
 		messages[i] = (struct mmsghdr){.msg_hdr = {
-			.msg_name = &to,
-			.msg_namelen = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6),
+			.msg_name = &raw->to,
+			.msg_namelen = raw->to_length,
 			.msg_iov = &iov[i],
 			.msg_iovlen = 1,
 		}};
 	}
 	while (sent < count)
 	{
-		int now = sendmmsg(fd, messages + sent, (unsigned)(count - sent), MSG_NOSIGNAL);
+		int now = sendmmsg(raw->fd, messages + sent, (unsigned)(count - sent), MSG_NOSIGNAL), error = errno;
 
 		if (now > 0)
 		{
 			sent += (size_t)now;
 			continue;
 		}
-		if (errno == EINTR)
+		if (error == EINTR)
 		{
 			continue;
 		}
-		if (errno != EMSGSIZE && errno != ENOBUFS)
+		if (error != EMSGSIZE && error != ENOBUFS)
 		{
-			complain(COMPLAIN_SEND, "a packet could not be sent: %s", strerror(errno));
+			complain(COMPLAIN_SEND, "a packet could not be sent: %s", strerror(error));
 		}
-		send_learn(fd);
+		send_learn(raw->fd);
+		if (error == EMSGSIZE && must_cut(use, &packets[sent]))
+		{
+			send_cut(this, use, raw, &packets[sent]);
+		}
 		sent++;
+	}
+}
+
+static void send_ip(sender_state_t *this, const sa_use_t *use, outgoing_t *packets, size_t count)
+{
+	int family = use->path.dst.ss_family;
+	raw_t raw = {
+		.fd = sockets_raw(family),
+		.to = use->path.dst,
+		.to_length = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6),
+	};
+
+	/* Of a raw socket that would be the protocol. */
+	if (family == AF_INET6)
+	{
+		((struct sockaddr_in6*)&raw.to)->sin6_port = 0;
+	}
+	for (size_t at = 0, run; at < count; at += run)
+	{
+		for (run = 0; at + run < count && !must_cut(use, &packets[at + run]); run++);
+		send_whole(this, use, &raw, packets + at, run);
+		if (at + run < count)
+		{
+			send_cut(this, use, &raw, &packets[at + run]);
+			run++;
+		}
 	}
 }
 
@@ -284,7 +362,7 @@ void send_packets(sender_state_t *this, const sa_use_t *use, outgoing_t *packets
 	}
 	else
 	{
-		send_ip(use, packets, count);
+		send_ip(this, use, packets, count);
 	}
 }
 

@@ -14,6 +14,8 @@
 typedef struct outgoing_t {
 	uint8_t *packet;
 	size_t length;
+	/** May be cut, whatever its header says: nothing smaller goes in. */
+	bool cut;
 } outgoing_t;
 
 /** What a sender keeps. */
@@ -21,8 +23,10 @@ typedef struct sender_state_t {
 	size_t worker;
 	/** This system cuts UDP segments. */
 	bool cuts;
-	/** The sockets' current choice: outer packets must not be fragmented. */
-	bool whole4;
+	/** The UDP sockets' current choice: outer packets must not be fragmented. */
+	bool whole4, whole6;
+	/** Of the next packet that is cut. */
+	uint32_t id;
 } sender_state_t;
 
 /** Sends packets of one SA. */

@@ -56,13 +56,24 @@ static void want_details(int fd, int family)
 		set(fd, SOL_IP, IP_PKTINFO, 1);
 		set(fd, SOL_IP, IP_RECVTOS, 1);
 		set(fd, SOL_IP, IP_RECVTTL, 1);
-		set(fd, SOL_IP, IP_RECVERR, 1);
 	}
 	else
 	{
 		set(fd, SOL_IPV6, IPV6_RECVPKTINFO, 1);
 		set(fd, SOL_IPV6, IPV6_RECVTCLASS, 1);
 		set(fd, SOL_IPV6, IPV6_RECVHOPLIMIT, 1);
+	}
+}
+
+/** What a path does not take. */
+static void want_errors(int fd, int family)
+{
+	if (family == AF_INET)
+	{
+		set(fd, SOL_IP, IP_RECVERR, 1);
+	}
+	else
+	{
 		set(fd, SOL_IPV6, IPV6_RECVERR, 1);
 	}
 }
@@ -77,7 +88,12 @@ static int open_raw(int family, int protocol)
 	}
 	sockets_bypass(fd);
 	set_buffers(fd);
-	want_details(fd, family);
+	want_errors(fd, family);
+	/* Raw IPv4 packets come with their header. */
+	if (family == AF_INET6)
+	{
+		want_details(fd, family);
+	}
 	if (protocol == IPPROTO_RAW && family == AF_INET6)
 	{
 		set(fd, SOL_IPV6, IPV6_HDRINCL, 1);
@@ -201,6 +217,7 @@ static int open_beside(int fd, int family)
 	}
 	set_buffers(ours);
 	want_details(ours, family);
+	want_errors(ours, family);
 	if (!set(ours, SOL_UDP, UDP_GRO, 1))
 	{
 		DBG2(DBG_KNL, "this kernel does not join UDP packets");

@@ -4,6 +4,7 @@
 #include "events.h"
 #include "inbound.h"
 #include "outbound.h"
+#include "receiving.h"
 #include "routes.h"
 #include "tun.h"
 
@@ -12,12 +13,19 @@
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <threading/thread.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_WORKERS 64
 /** Milliseconds before a TUN device that is gone is looked for again. */
 #define LOOK_AGAIN 1000
+
+/** So many messages in a millisecond are a load: a reader that is woken for each of them would do little else. */
+#define LOAD 100
+/** Nanoseconds that a reader then lets messages gather. */
+#define GATHER 100000
 
 typedef struct worker_t {
 	size_t number;
@@ -92,10 +100,45 @@ static void *run_outbound(worker_t *this)
 	return NULL;
 }
 
+/** How fast messages come. */
+typedef struct pace_t {
+	/** Nanoseconds; and messages since then. */
+	uint64_t since, messages;
+	bool load;
+} pace_t;
+
+/** After `messages` were read: under load, a moment passes before the next are, as an interrupt of a network card would wait.
+ *  Who sends need not wake anybody then, and segments come together that can be joined. */
+static void gather(pace_t *this, size_t messages)
+{
+	const uint64_t window = 1000000;
+	struct timespec now, moment = {.tv_nsec = GATHER};
+	uint64_t at, elapsed;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	at = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	elapsed = at - this->since;
+	this->messages += messages;
+	if (elapsed >= window)
+	{
+		this->load = this->messages >= LOAD * (elapsed / window);
+		this->since = at;
+		this->messages = 0;
+	}
+	if (this->load && messages < MESSAGES)
+	{
+		nanosleep(&moment, NULL);
+	}
+}
+
 static void *run_inbound(worker_t *this)
 {
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event events[SOURCES + 1];
+	pace_t pace = {0};
+
+	/* Else a moment is half as long again. */
+	prctl(PR_SET_TIMERSLACK, 1000);
 
 	watch(epoll, this->changed, SOURCES);
 	while (!atomic_load(&ending))
@@ -126,10 +169,19 @@ static void *run_inbound(worker_t *this)
 					}
 					ready = 0;
 				}
-				else if (!inbound_run(this->inbound, events[i].data.u32))
+				else
 				{
-					/* An error that waits would be reported for ever. */
-					inbound_clear(this->inbound, events[i].data.u32);
+					size_t messages = inbound_run(this->inbound, events[i].data.u32);
+
+					if (messages)
+					{
+						gather(&pace, messages);
+					}
+					else
+					{
+						/* An error that waits would be reported for ever. */
+						inbound_clear(this->inbound, events[i].data.u32);
+					}
 				}
 			}
 		}

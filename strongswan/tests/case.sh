@@ -300,6 +300,66 @@ remote_mtu() {
     in_a timeout 20 iperf3 -c "$to" -B "$from" -n 2M >"$dir/out" 2>&1 || fail "TCP: $(cat "$dir/out")"
 }
 
+# Transport mode, and packets longer than any link: this system has cut them before the plugin sees them (RFC 4303 section
+# 3.1.1: they are protected whole, and cut afterwards).
+long_packets() {
+    mode=transport
+    charons
+    pings "short ones"
+    for size in 1372 1373 1500 5000 20001 60000; do
+        in_a ping -c 3 -i .05 -W 2 -s "$size" -M dont -I "$from" "$to" >"$dir/out" || fail "$size bytes: $(cat "$dir/out")"
+    done
+    protected
+    [ "$(in_b cat /proc/net/snmp /proc/net/snmp6 | awk '/^Ip: F/{for (i = 2; i <= NF; i++) if ($i == "ReasmOKs") at = i}
+        /^Ip: [0-9]/{all += $at} /^Ip6ReasmOKs/{all += $2} END {print all}')" -gt 0 ] || fail "nothing was cut on the way"
+}
+long_transport() { long_packets; }
+long_transport6() { ip=6; long_packets; }
+long_transport_udp() { a_plugin_extra='force_udp = yes' b_plugin_extra='force_udp = yes'; long_packets; }
+long_transport_udp6() { ip=6; long_transport_udp; }
+
+# IPv6 packets of 1280 bytes have to get through, also where the path leaves less to them.
+narrow_path6() {
+    ip=6
+    charons
+    pings "before"
+    for side in a b; do ip -n "$tag$side" link set e0 mtu 1280; done
+    in_a ping -c 2 -s 1232 -W 1 -I "$from" "$to" >/dev/null 2>&1
+    for size in 1150 1200 1232; do
+        in_a ping -c 3 -i .05 -s "$size" -W 2 -I "$from" "$to" >"$dir/out" || fail "$size bytes: $(cat "$dir/out")"
+    done
+    in_a ping -c 2 -s 1300 -W 1 -M "do" -I "$from" "$to" >"$dir/out" 2>&1 && fail "more than the path takes: $(cat "$dir/out")"
+    grep -Eq 'too (big|long)' "$dir/out" || fail "nobody was told: $(cat "$dir/out")"
+    protected
+}
+narrow_path6_udp() { a_plugin_extra='force_udp = yes' b_plugin_extra='force_udp = yes'; narrow_path6; }
+
+# What a tunnel is for takes no other way when charon or the TUN device is gone.
+unreachable() {
+    charons
+    pings "before"
+    ip -n "${tag}a" route add default via "$b_ip"
+    in_a ip route show table 220 | grep -q '^unreachable 10.2.0.0/16' || fail "no such route: $(in_a ip route show table 220)"
+    stop a KILL
+    in_a ping -c 1 -W 1 "$to" >"$dir/out" 2>&1 && fail "unprotected"
+    grep -Eiq 'unreachable|no route' "$dir/out" || fail "not said: $(cat "$dir/out")"
+    in_a ip route get 10.2.0.1 >"$dir/out" 2>&1 && fail "there is another way: $(cat "$dir/out")"
+    launch a
+    in_a ip route show table 220 | grep -q unreachable && fail "an old route is left: $(in_a ip route show table 220)"
+    log_has a 'removing 1 unreachable routes' || fail "not said"
+    initiate net
+    pings "after"
+    stop a
+    [ -z "$(in_a ip route show table 220)" ] || fail "routes are left: $(in_a ip route show table 220)"
+    a_plugin_extra='unreachable = no'
+    configure a "$a_plugin" "$a_ip" "$a_to" "$a_net" "$b_net" b
+    launch a
+    initiate net
+    pings "without"
+    in_a ip route show table 220 | grep -q unreachable && fail "not wanted: $(in_a ip route show table 220)"
+    return 0
+}
+
 # Routes for all but another mark, which the operator chose.
 other_mark() {
     mode=transport charon_extra='plugins {

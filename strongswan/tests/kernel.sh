@@ -35,6 +35,7 @@ try "ESP, AES-GCM"
 try "ESP, AES-CBC and SHA-256, ESN" PROPS='esp_proposals = aes256-sha256-esn'
 try "ESP, ChaCha20-Poly1305" PROPS='esp_proposals = chacha20poly1305'
 try "ESP, transport mode" MODE=transport
+try "ESP, transport mode, packets longer than the link takes" MODE=transport SIZE=5000
 try "ESP in UDP" CONN_EXTRA='encap = yes'
 try "AH" PROPS='ah_proposals = sha256'
 try "AH, transport mode" MODE=transport PROPS='ah_proposals = sha1'

@@ -3,7 +3,7 @@
 # One packaged charon with a user-space kernel-ipsec plugin  <->  one packaged charon with kernel-netlink and the real
 # kernel ESP/AH of uml-kernel.sh. IKEv2 PSK, one CHILD_SA, ping, SA counters of both ends.
 # env: A_PLUGIN (kernel-libipsec), PLUGINDIR bind-mounted over charon's plugin directory, PROPS (esp_proposals = aes128gcm16),
-#      MODE tunnel|transport, CONN_EXTRA, CHILD_EXTRA (swanctl lines), PLUGIN_EXTRA (strongswan.conf lines), LIFE (12 s)
+#      MODE tunnel|transport, CONN_EXTRA, CHILD_EXTRA (swanctl lines), PLUGIN_EXTRA (strongswan.conf lines), SIZE of a ping, LIFE (12 s)
 set -eu
 here=$(dirname "$(readlink -f "$0")"); C=$(mktemp -d); trap 'rm -rf $C' EXIT; chmod 755 "$C"; mkdir -p "$C/a" "$C/b"
 A_PLUGIN=${A_PLUGIN:-kernel-libipsec}; PROPS=${PROPS:-esp_proposals = aes128gcm16}; MODE=${MODE:-tunnel}
@@ -78,7 +78,7 @@ sw() { STRONGSWAN_CONF=$C/a/strongswan.conf SWANCTL_DIR=$C/a swanctl "\$@" --uri
 sw --load-all --noprompt --file $C/a/swanctl.conf >/dev/null 2>&1
 sw --initiate --child net --timeout 8 2>&1 | tail -3
 R=10.2.0.1; L=10.1.0.1; [ $MODE = transport ] && { R=192.168.50.2; L=192.168.50.1; }
-ping -c 4 -i .2 -W 2 -I \$L \$R | tail -4; rc=\${PIPESTATUS[0]}
+ping ${SIZE:+-s $SIZE -M dont} -c 4 -i .2 -W 2 -I \$L \$R | tail -4; rc=\${PIPESTATUS[0]}
 sw --list-sas
 exit \$rc
 H

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unreachable.h"
+
+#include <collections/array.h>
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/** Who made a route (rtm_protocol): nobody else of those that the kernel's headers know. */
+#define MADE_BY_US 105
+/** Last of all in its table. */
+#define METRIC UINT32_MAX
+/** Where charon has its routes, unless configured. */
+#define TABLE 220
+
+/** -1: not wanted. */
+static int fd = -1;
+static uint32_t table;
+
+typedef struct request_t {
+	struct nlmsghdr header;
+	struct rtmsg route;
+	uint8_t attributes[64];
+} request_t;
+
+static void add_attribute(request_t *this, uint16_t type, const void *data, size_t length)
+{
+	struct rtattr *attribute = (struct rtattr*)((char*)this + NLMSG_ALIGN(this->header.nlmsg_len));
+
+	attribute->rta_type = type;
+	attribute->rta_len = (unsigned short)RTA_LENGTH(length);
+	memcpy(RTA_DATA(attribute), data, length);
+	this->header.nlmsg_len = NLMSG_ALIGN(this->header.nlmsg_len) + (uint32_t)RTA_SPACE(length);
+}
+
+/** The kernel's answer; 0, or an error. */
+static int change(uint16_t type, uint16_t flags, uint32_t in_table, const void *net, size_t length, uint8_t prefix)
+{
+	uint32_t metric = METRIC;
+	request_t request = {
+		.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(request.route)), .nlmsg_type = type,
+				   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags},
+		.route = {.rtm_family = length == 4 ? AF_INET : AF_INET6, .rtm_dst_len = prefix, .rtm_protocol = MADE_BY_US,
+				  .rtm_scope = RT_SCOPE_UNIVERSE, .rtm_type = RTN_UNREACHABLE},
+	};
+	struct {
+		struct nlmsghdr header;
+		struct nlmsgerr error;
+		uint8_t quoted[sizeof(request_t)];
+	} answer;
+	ssize_t got;
+
+	add_attribute(&request, RTA_DST, net, length);
+	add_attribute(&request, RTA_TABLE, &in_table, sizeof(in_table));
+	add_attribute(&request, RTA_PRIORITY, &metric, sizeof(metric));
+	if (send(fd, &request, request.header.nlmsg_len, 0) < 0)
+	{
+		return errno;
+	}
+	do
+	{
+		got = recv(fd, &answer, sizeof(answer), 0);
+	}
+	while (got < 0 && errno == EINTR);
+	if (got < (ssize_t)(sizeof(answer.header) + sizeof(answer.error)) || answer.header.nlmsg_type != NLMSG_ERROR)
+	{
+		return got < 0 ? errno : EIO;
+	}
+	return -answer.error.error;
+}
+
+/** A route that was found. */
+typedef struct found_t {
+	uint32_t table;
+	uint8_t net[16], length, prefix;
+} found_t;
+
+/** Whether a route is one of ours. */
+static bool read_route(const struct nlmsghdr *header, found_t *found)
+{
+	struct rtmsg *route = NLMSG_DATA(header);
+	uint32_t left = (uint32_t)RTM_PAYLOAD(header);
+
+	*found = (found_t){.table = route->rtm_table, .prefix = route->rtm_dst_len,
+					   .length = route->rtm_family == AF_INET ? 4 : 16};
+	for (struct rtattr *at = RTM_RTA(route); RTA_OK(at, left); at = RTA_NEXT(at, left))
+	{
+		if (at->rta_type == RTA_DST && RTA_PAYLOAD(at) <= sizeof(found->net))
+		{
+			memcpy(found->net, RTA_DATA(at), RTA_PAYLOAD(at));
+		}
+		else if (at->rta_type == RTA_TABLE && RTA_PAYLOAD(at) == sizeof(found->table))
+		{
+			memcpy(&found->table, RTA_DATA(at), sizeof(found->table));
+		}
+	}
+	return route->rtm_protocol == MADE_BY_US && route->rtm_type == RTN_UNREACHABLE;
+}
+
+/** All of ours, into `routes`. */
+static void list(array_t *routes)
+{
+	struct {
+		struct nlmsghdr header;
+		struct rtmsg route;
+	} request = {
+		.header = {.nlmsg_len = sizeof(request), .nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		.route = {.rtm_family = AF_UNSPEC},
+	};
+	union {
+		struct nlmsghdr align;
+		char bytes[32768];
+	} answer;
+	found_t found;
+
+	if (send(fd, &request, sizeof(request), 0) < 0)
+	{
+		return;
+	}
+	for (;;)
+	{
+		ssize_t got = recv(fd, &answer, sizeof(answer), 0);
+		uint32_t left = (uint32_t)max(got, 0);
+
+		if (got < 0 && errno == EINTR)
+		{
+			continue;
+		}
+		if (got <= 0)
+		{
+			return;
+		}
+		for (struct nlmsghdr *header = &answer.align; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left))
+		{
+			if (header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR)
+			{
+				return;
+			}
+			if (header->nlmsg_type == RTM_NEWROUTE && read_route(header, &found))
+			{
+				array_insert(routes, ARRAY_TAIL, &found);
+			}
+		}
+	}
+}
+
+/** What a charon left that was killed: its packets may go again. */
+static void remove_old(void)
+{
+	array_t *routes = array_create(sizeof(found_t), 0);
+	found_t found;
+
+	list(routes);
+	if (array_count(routes))
+	{
+		DBG1(DBG_KNL, "removing %d unreachable routes of a charon that is gone", array_count(routes));
+	}
+	while (array_remove(routes, ARRAY_HEAD, &found))
+	{
+		change(RTM_DELROUTE, 0, found.table, found.net, found.length, found.prefix);
+	}
+	array_destroy(routes);
+}
+
+bool unreachable_create(void)
+{
+	int number = lib->settings->get_int(lib->settings, "%s.routing_table", TABLE, lib->ns);
+	struct timeval patience = {.tv_sec = 2};
+
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (fd < 0)
+	{
+		DBG1(DBG_KNL, "there are no unreachable routes: %s", strerror(errno));
+		return FALSE;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	table = (uint32_t)number;
+	remove_old();
+	/* In the main table they would be taken for ways to peers. */
+	if (number <= 0 || !lib->settings->get_bool(lib->settings, "%s.plugins.kernel-gipsec.unreachable", TRUE, lib->ns))
+	{
+		unreachable_destroy();
+	}
+	return TRUE;
+}
+
+void unreachable_destroy(void)
+{
+	if (fd >= 0)
+	{
+		close(fd);
+	}
+	fd = -1;
+}
+
+void unreachable_add(chunk_t net, uint8_t prefix)
+{
+	int error = fd < 0 ? 0 : change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, table, net.ptr, net.len, prefix);
+
+	if (error)
+	{
+		DBG1(DBG_KNL, "no unreachable route: %s", strerror(error));
+	}
+}
+
+void unreachable_delete(chunk_t net, uint8_t prefix)
+{
+	if (fd >= 0)
+	{
+		change(RTM_DELROUTE, 0, table, net.ptr, net.len, prefix);
+	}
+}
