@@ -300,10 +300,12 @@ impl Backend {
                 return Ok(any);
             }
             if worked {
-                quiet = None;
+                if quiet.take().is_some() {
+                    worker.window().found();
+                }
                 continue;
             }
-            let polling = worker.window();
+            let polling = worker.window().time();
             if !polling.is_zero() && quiet.get_or_insert_with(Instant::now).elapsed() < polling {
                 std::hint::spin_loop();
                 continue;

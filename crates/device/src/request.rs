@@ -2,13 +2,68 @@
 //! and what is kept are slices of it that cannot be dereferenced, only copied from and to.
 
 use arrayvec::ArrayVec;
-use virtio_queue::{DescriptorChain, desc::split::Descriptor};
-use vm_memory::{GuestMemory, GuestMemoryBackend, GuestMemoryMmap, Permissions, VolatileSlice};
+use virtio_queue::desc::split::Descriptor;
+use vm_memory::{
+    Address, Bytes, GuestAddress, GuestMemory, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    Permissions, VolatileSlice,
+};
 
 /// Pieces of a part at most: descriptors of the largest queue.
 pub const MAX_PIECES: usize = 1024;
-/// Pieces that a part has at hand; for more, memory is allocated once in a burst of requests.
-const USUAL_PIECES: usize = 4;
+/// Pieces that a part has at hand: 32 packets and what is before them. For more, memory is allocated.
+const USUAL_PIECES: usize = 33;
+/// Bytes of a descriptor.
+const DESCRIPTOR: u8 = 16;
+const _: () = assert!(size_of::<Descriptor>() == DESCRIPTOR as usize);
+
+/// The driver's memory, with the region of it that was found last: most of what a request names is there.
+struct Places<'m> {
+    memory: &'m GuestMemoryMmap,
+    last: Option<&'m GuestRegionMmap>,
+}
+
+impl<'m> Places<'m> {
+    /// Memory in one piece.
+    #[inline]
+    fn slice(&mut self, address: GuestAddress, length: usize) -> Option<VolatileSlice<'m>> {
+        let within = |region: &'m GuestRegionMmap| region.to_region_addr(address).map(|place| (region, place));
+        let (region, place) = match self.last.and_then(within) {
+            Some(found) => found,
+            None => self.memory.find_region(address).and_then(within)?,
+        };
+        self.last = Some(region);
+        region.get_slice(place, length).ok()
+    }
+}
+
+/// Descriptors that follow each other in memory.
+struct Table<'m> {
+    memory: &'m GuestMemoryMmap,
+    start: GuestAddress,
+    length: u32,
+    /// All of them, unless they lie in several regions.
+    whole: Option<VolatileSlice<'m>>,
+}
+
+impl<'m> Table<'m> {
+    fn new(places: &mut Places<'m>, start: GuestAddress, length: u32) -> Self {
+        let whole = usize::try_from(length).ok().and_then(|length| places.slice(start, usize::from(DESCRIPTOR) * length));
+        Self { memory: places.memory, start, length, whole }
+    }
+
+    /// None: there is no such descriptor, or not in the driver's memory.
+    #[inline]
+    fn get(&self, number: u16) -> Option<Descriptor> {
+        if u32::from(number) >= self.length {
+            return None;
+        }
+        let offset = usize::from(DESCRIPTOR) * usize::from(number);
+        match &self.whole {
+            Some(whole) => whole.read_obj(offset).ok(),
+            None => self.memory.read_obj(self.start.checked_add(offset as u64)?).ok(),
+        }
+    }
+}
 
 /// The readable part of a request, or the writable one.
 #[derive(Default)]
@@ -29,19 +84,24 @@ impl<'m> Part<'m> {
         self.first.iter().chain(&self.more)
     }
 
+    #[inline]
+    fn piece(&self, number: usize) -> Option<&VolatileSlice<'m>> {
+        self.first.get(number).or_else(|| self.more.get(number.checked_sub(USUAL_PIECES)?))
+    }
+
     /// Bytes of it.
     pub fn length(&self) -> usize {
         self.length
     }
 
     /// Adds a descriptor's memory; false when it is not the driver's, or in too many pieces.
-    fn push(&mut self, memory: &'m GuestMemoryMmap, descriptor: &Descriptor, access: Permissions) -> bool {
+    fn push(&mut self, places: &mut Places<'m>, descriptor: &Descriptor, access: Permissions) -> bool {
         let Ok(length) = usize::try_from(descriptor.len()) else { return false };
         // Almost always in one piece.
-        if let Ok(slice) = GuestMemoryBackend::get_slice(memory, descriptor.addr(), length) {
+        if let Some(slice) = places.slice(descriptor.addr(), length) {
             return self.add(slice);
         }
-        let Ok(slices) = GuestMemory::get_slices(memory, descriptor.addr(), length, access) else { return false };
+        let Ok(slices) = GuestMemory::get_slices(places.memory, descriptor.addr(), length, access) else { return false };
         let before = (self.first.len(), self.more.len(), self.length);
         for slice in slices {
             if !slice.is_ok_and(|slice| self.add(slice)) {
@@ -75,33 +135,40 @@ impl<'m> Part<'m> {
         done
     }
 
+    /// Writes into it.
+    pub fn writer(&self) -> Writer<'_, 'm> {
+        Writer { part: self, piece: 0, before: 0 }
+    }
+}
+
+/// Writes into a part: fastest from the front to the end.
+pub struct Writer<'a, 'm> {
+    part: &'a Part<'m>,
+    /// The piece that was written to last, and the bytes in those before it.
+    piece: usize,
+    before: usize,
+}
+
+impl Writer<'_, '_> {
     /// Copies to `offset` and on. What does not fit is not written.
     #[inline]
-    pub fn write(&self, offset: usize, bytes: &[u8]) {
-        if let ([only], []) = (&self.first[..], &self.more[..]) {
-            if let Ok(place) = only.offset(offset) {
-                place.copy_from(bytes);
-            }
-            return;
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        if offset < self.before {
+            (self.piece, self.before) = (0, 0);
         }
-        self.write_to_pieces(offset, bytes);
-    }
-
-    fn write_to_pieces(&self, offset: usize, bytes: &[u8]) {
         let (mut offset, mut bytes) = (offset, bytes);
-        for piece in self.pieces() {
-            if bytes.is_empty() {
-                return;
-            }
-            let Some(room) = piece.len().checked_sub(offset).filter(|room| *room > 0) else {
-                offset -= piece.len();
+        while !bytes.is_empty() {
+            let Some(piece) = self.part.piece(self.piece) else { return };
+            let end = self.before + piece.len();
+            if offset >= end {
+                (self.piece, self.before) = (self.piece + 1, end);
                 continue;
-            };
-            let (here, others) = bytes.split_at(room.min(bytes.len()));
-            if let Ok(place) = piece.offset(offset) {
+            }
+            let (here, others) = bytes.split_at((end - offset).min(bytes.len()));
+            if let Ok(place) = piece.offset(offset - self.before) {
                 place.copy_from(here);
             }
-            (offset, bytes) = (0, others);
+            (offset, bytes) = (offset + here.len(), others);
         }
     }
 }
@@ -116,31 +183,119 @@ pub struct Request<'m> {
 }
 
 impl<'m> Request<'m> {
-    /// Takes a chain of at most `limit` descriptors. False when it is broken: a loop, a table that cannot be, an address
-    /// that is not the driver's, readable after writable. What is writable up to there can still take a status.
-    pub fn take(
-        &mut self,
-        memory: &'m GuestMemoryMmap,
-        chain: DescriptorChain<&'m GuestMemoryMmap>,
-        limit: usize,
-    ) -> bool {
+    /// Takes the chain that begins with descriptor `head` of the ring's table, and has at most as many descriptors as that.
+    /// False when it is broken: a loop, a table that cannot be, an address that is not the driver's, readable after
+    /// writable. What is writable up to there can still take a status.
+    pub fn take(&mut self, memory: &'m GuestMemoryMmap, table: GuestAddress, size: u16, head: u16) -> bool {
         self.readable.clear();
         self.writable.clear();
-        let (mut whole, mut sound, mut writable) = (false, true, true);
-        for (number, descriptor) in chain.enumerate() {
-            if number >= limit {
-                whole = false;
-                break;
+        let mut places = Places { memory, last: None };
+        let mut table = Table::new(&mut places, table, size.into());
+        let (mut next, mut is_indirect) = (Some(head), false);
+        let (mut left, mut bytes) = (size, 0u32);
+        let (mut sound, mut writable) = (true, true);
+        while let Some(number) = next {
+            let Some(descriptor) = table.get(number) else { return false };
+            if descriptor.refers_to_indirect_table() {
+                if is_indirect || !descriptor.len().is_multiple_of(DESCRIPTOR.into()) {
+                    return false;
+                }
+                table = Table::new(&mut places, descriptor.addr(), descriptor.len() / u32::from(DESCRIPTOR));
+                (next, is_indirect) = (Some(0), true);
+                continue;
             }
-            whole = !descriptor.has_next();
+            // No more than the used length can say.
+            let Some(sum) = bytes.checked_add(descriptor.len()).filter(|_| left > 0) else { return false };
+            (left, bytes) = (left - 1, sum);
             sound &= if descriptor.is_write_only() {
                 // Nothing is written behind what cannot be written.
-                writable = writable && self.writable.push(memory, &descriptor, Permissions::Write);
+                writable = writable && self.writable.push(&mut places, &descriptor, Permissions::Write);
                 writable
             } else {
-                self.writable.length == 0 && self.readable.push(memory, &descriptor, Permissions::Read)
+                self.writable.length == 0 && self.readable.push(&mut places, &descriptor, Permissions::Read)
             };
+            next = descriptor.has_next().then(|| descriptor.next());
         }
-        whole && sound
+        sound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    const NEXT: u16 = 1;
+    const WRITE: u16 = 2;
+    const INDIRECT: u16 = 4;
+
+    /// Two regions that touch, of 64 KiB each: an address in the first one may lead into the other.
+    fn memory() -> GuestMemoryMmap {
+        GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x10000), (GuestAddress(0x10000), 0x10000)]).unwrap()
+    }
+
+    fn put(memory: &GuestMemoryMmap, table: u64, number: u16, (address, length): (u64, u32), flags: u16, next: u16) {
+        let bytes = (address.to_le(), u64::from(length.to_le()) | u64::from(flags) << 32 | u64::from(next) << 48);
+        let at = GuestAddress(table + 16 * u64::from(number));
+        memory.write_slice([bytes.0, bytes.1.to_le()].as_bytes(), at).unwrap();
+    }
+
+    proptest! {
+        /// A request in any pieces, its table anywhere, is what its bytes are in order.
+        #[test]
+        fn pieces_are_read_and_written_as_one(
+            table in prop::sample::select(vec![0u64, 0x1000, 0xff00, 0xffb8]),
+            indirect in any::<bool>(),
+            lengths in prop::collection::vec(0u32..3000, 1..12),
+            readable in 0usize..12,
+            writes in prop::collection::vec((0usize..20000, 0usize..4000), 0..12),
+        ) {
+            let memory = memory();
+            let readable = readable.min(lengths.len());
+            let ring = 0x8000;
+            let (at, first) = if indirect { (table, 0) } else { (ring, 3) };
+            if indirect {
+                put(&memory, ring, 3, (table, 16 * u32::try_from(lengths.len()).unwrap()), INDIRECT, 0);
+            }
+            // The pieces lie apart, some of them in both regions.
+            let places: Vec<u64> = (0..lengths.len() as u64).map(|piece| 0xc000 + 3000 * piece).collect();
+            for (piece, length) in (0u16..).zip(&lengths) {
+                let last = usize::from(piece) + 1 == lengths.len();
+                let flags = if last { 0 } else { NEXT } | if usize::from(piece) < readable { 0 } else { WRITE };
+                put(&memory, at, first + piece, (places[usize::from(piece)], *length), flags, first + piece + 1);
+            }
+            let mut request = Request::default();
+            prop_assert!(request.take(&memory, GuestAddress(ring), 64, 3));
+
+            let all = |range: std::ops::Range<usize>| {
+                let mut bytes = Vec::new();
+                for piece in range {
+                    let mut part = vec![0; lengths[piece] as usize];
+                    memory.read_slice(&mut part, GuestAddress(places[piece])).unwrap();
+                    bytes.extend(part);
+                }
+                bytes
+            };
+            for (number, place) in (1u8..).zip(&places) {
+                let length = lengths[usize::from(number) - 1] as usize;
+                memory.write_slice(&vec![number; length], GuestAddress(*place)).unwrap();
+            }
+            let mut bytes = vec![0; request.readable.length()];
+            prop_assert_eq!(request.readable.read(&mut bytes), bytes.len());
+            prop_assert_eq!(bytes, all(0..readable));
+
+            let mut wanted = all(readable..lengths.len());
+            prop_assert_eq!(request.writable.length(), wanted.len());
+            let mut writer = request.writable.writer();
+            for (number, (offset, length)) in (100u8..).zip(writes) {
+                writer.write(offset, &vec![number; length]);
+                let end = (offset + length).min(wanted.len());
+                if let Some(part) = wanted.get_mut(offset..end) {
+                    part.fill(number);
+                }
+            }
+            prop_assert_eq!(all(readable..lengths.len()), wanted);
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use gipsec_engine::Direction;
+use gipsec_virtio::window::Window;
 use virtio_queue::{Error, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use zerocopy::IntoBytes;
@@ -49,7 +50,7 @@ pub struct Worker {
     answer: Vec<u8>,
     scratch: data::Scratch,
     /// How long to look for more work before sleeping.
-    window: Duration,
+    window: Window,
     /// When it last fell asleep.
     asleep: Option<Instant>,
 }
@@ -85,7 +86,7 @@ impl Worker {
             message: Zeroizing::default(),
             answer: Vec::new(),
             scratch: data::Scratch::default(),
-            window: Duration::ZERO,
+            window: Window::default(),
             asleep: None,
         }
     }
@@ -98,18 +99,16 @@ impl Worker {
         }
     }
 
-    /// Was woken: the window grows when looking for `most` would have found the work, and shrinks when it would not.
+    /// Was woken, having slept for lack of work; `most` is how long it may look for some.
     pub fn wake(&mut self, most: Duration) {
-        const LEAST: Duration = Duration::from_micros(10);
         if let Some(asleep) = self.asleep.take() {
-            let soon = asleep.elapsed() + self.window <= most;
-            self.window = if soon { (self.window * 2).max(LEAST).min(most) } else { self.window / 2 };
+            self.window.slept(asleep.elapsed() + self.window.time(), most);
         }
     }
 
     /// How long to look for more work.
-    pub fn window(&self) -> Duration {
-        self.window
+    pub fn window(&mut self) -> &mut Window {
+        &mut self.window
     }
 
     /// Falls asleep.
@@ -174,7 +173,7 @@ impl Worker {
         control::handle(client, &self.message[..length], request.writable.length(), &mut self.answer);
         // There may be keys in it.
         self.message[..length].zeroize();
-        request.writable.write(0, &self.answer);
+        request.writable.writer().write(0, &self.answer);
         self.answer.len()
     }
 
@@ -187,9 +186,10 @@ impl Worker {
         told: &mut bool,
     ) -> usize {
         let length = self.read(request, if sound { data::most_to_read(client.limits()) } else { 0 });
-        let (message, writable) = (&self.message[..length], &request.writable);
-        let write = |offset: usize, bytes: &[u8]| writable.write(offset, bytes);
-        data::handle(client, &mut self.scratch, direction, message, writable.length(), write, told)
+        let (message, room) = (&self.message[..length], request.writable.length());
+        let mut writer = request.writable.writer();
+        let write = |offset: usize, bytes: &[u8]| writer.write(offset, bytes);
+        data::handle(client, &mut self.scratch, direction, message, room, write, told)
     }
 
     /// Copies a request's readable part, but not more than `most` bytes; how many. A broken chain is an empty message,
@@ -215,7 +215,7 @@ fn take<'m>(
         return Ok(None);
     }
     let queue = &mut state.queue;
-    let size = queue.size();
+    let (table, size) = (GuestAddress(queue.desc_table()), queue.size());
     let next = queue.next_avail();
     let mut available = queue.iter(memory)?;
     let Some(chain) = available.next() else {
@@ -230,7 +230,7 @@ fn take<'m>(
     if head >= size {
         return Err(Broken::Entry);
     }
-    let sound = request.take(memory, chain, usize::from(size));
+    let sound = request.take(memory, table, size, head);
     Ok(Some((head, sound)))
 }
 
@@ -247,7 +247,7 @@ fn write_event(client: &Client, request: &Request<'_>) -> usize {
     }
     match client.events().take() {
         Some(event) => {
-            request.writable.write(0, event.record().as_bytes());
+            request.writable.writer().write(0, event.record().as_bytes());
             EVENT_SIZE
         }
         // Not reached: only this worker takes events.

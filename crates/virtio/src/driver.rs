@@ -38,6 +38,7 @@ use crate::{
     },
     queue::{Broken, Queue},
     transport::{Transport, TransportError},
+    window::Window,
 };
 use control::ControlQueue;
 use data::DataQueue;
@@ -61,13 +62,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             deadline: Duration::from_secs(2),
-            // Longer than it takes to wake somebody: else each side sleeps while it waits for the other to wake. With one
-            // processor, the device cannot answer while we look.
-            poll: if processors > 1 { Duration::from_micros(200) } else { Duration::ZERO },
-            pairs: processors.min(4),
+            // Longer than it takes to wake somebody: else each side sleeps while it waits for the other to wake.
+            poll: Duration::from_micros(200),
+            pairs: std::thread::available_parallelism().map_or(1, usize::from).min(4),
         }
     }
 }
@@ -296,7 +295,9 @@ impl Inner {
             match queue.pop() {
                 Ok(Some((id, _))) => {
                     if slept {
-                        window.learn(since.map_or(Duration::ZERO, |since| since.elapsed()), self.options.poll);
+                        window.slept(since.map_or(Duration::ZERO, |since| since.elapsed()), self.options.poll);
+                    } else if turns > 0 {
+                        window.found();
                     }
                     return Ok(id);
                 }
@@ -313,7 +314,7 @@ impl Inner {
             if self.is_lost() || all > self.options.deadline {
                 return Err(self.lose());
             }
-            if now - *since.get_or_insert(now) >= window.0 {
+            if now - *since.get_or_insert(now) >= window.time() {
                 self.sleep(queue, self.options.deadline - all)?;
                 slept = true;
             }
@@ -343,18 +344,6 @@ impl Inner {
         }
         queue.disarm();
         Ok(())
-    }
-}
-
-/// How long to look for an answer before sleeping: grows as long as answers come soon after, and shrinks when they do not.
-#[derive(Default)]
-struct Window(Duration);
-
-impl Window {
-    /// An answer took so long that we slept; what was `missed` might have been seen by looking for `most`.
-    fn learn(&mut self, missed: Duration, most: Duration) {
-        const LEAST: Duration = Duration::from_micros(10);
-        self.0 = if missed <= most { (self.0 * 2).max(LEAST).min(most) } else { self.0 / 2 };
     }
 }
 

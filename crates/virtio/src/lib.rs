@@ -8,3 +8,4 @@ pub mod message;
 mod queue;
 pub mod threads;
 pub mod transport;
+pub mod window;

@@ -72,10 +72,10 @@ pub(crate) struct Queue {
     event_idx: bool,
     /// Descriptors that are free.
     free: Vec<u16>,
-    /// For each descriptor that is the head of a request in flight, how many it takes; 0: it is none.
+    /// For each descriptor that is the head of a request in flight, how many that one takes; 0: it is none.
     in_flight: Box<[u16]>,
-    /// The other descriptors of each chain, by head.
-    chains: Box<[Vec<u16>]>,
+    /// For each descriptor of a chain but the last, the next one.
+    next: Box<[u16]>,
     count: u16,
     /// What the available index will be.
     available: u16,
@@ -95,7 +95,7 @@ impl Queue {
             event_idx: features & feature::EVENT_IDX != 0,
             free: (0..place.size).rev().collect(),
             in_flight: vec![0; usize::from(place.size)].into(),
-            chains: vec![Vec::new(); usize::from(place.size)].into(),
+            next: vec![0; usize::from(place.size)].into(),
             count: 0,
             available: 0,
             told: 0,
@@ -118,9 +118,10 @@ impl Queue {
         usize::from(self.count)
     }
 
-    /// Whether a table of descriptors is wanted for a request of more than one piece.
-    pub(crate) fn uses_tables(&self) -> bool {
-        self.indirect
+    /// Whether a table of descriptors is wanted for a request of so many pieces. Two find their place in the ring itself:
+    /// the device has one cache line less to wait for.
+    pub(crate) fn wants_table(&self, pieces: usize) -> bool {
+        self.indirect && pieces > 2
     }
 
     fn write(&self, at: usize, piece: Piece, more: Option<u16>, flags: u32) {
@@ -144,8 +145,8 @@ impl Queue {
         if pieces.len() > descriptors || !pieces.iter().all(is_one) {
             return None;
         }
-        let head = match (table.filter(|_| self.indirect && pieces.len() > 1), pieces) {
-            (Some(table), pieces) => {
+        let (head, taken) = match table.filter(|_| self.wants_table(pieces.len())) {
+            Some(table) => {
                 if !self.memory.is_one_piece(table, DESCRIPTOR * pieces.len()) {
                     return None;
                 }
@@ -157,23 +158,25 @@ impl Queue {
                 let len = u32::try_from(DESCRIPTOR * pieces.len()).ok()?;
                 let whole = Piece { offset: table, len, writable: false };
                 self.write(self.place.descriptors + DESCRIPTOR * usize::from(head), whole, None, VRING_DESC_F_INDIRECT);
-                head
+                (head, 1)
             }
-            (None, pieces) => {
-                if pieces.is_empty() || pieces.len() > self.free.len() {
+            None => {
+                if pieces.len() > self.free.len() {
                     return None;
                 }
-                let chain = self.free.split_off(self.free.len() - pieces.len());
-                for (at, piece) in pieces.iter().enumerate() {
-                    let place = self.place.descriptors + DESCRIPTOR * usize::from(chain[at]);
-                    self.write(place, *piece, chain.get(at + 1).copied(), 0);
+                // From the last one to the head: each says which one is next.
+                let mut next = None;
+                for piece in pieces.iter().rev() {
+                    let descriptor = self.free.pop()?;
+                    let place = self.place.descriptors + DESCRIPTOR * usize::from(descriptor);
+                    self.write(place, *piece, next, 0);
+                    self.next[usize::from(descriptor)] = next.unwrap_or(descriptor);
+                    next = Some(descriptor);
                 }
-                let head = chain[0];
-                self.chains[usize::from(head)] = chain[1..].to_vec();
-                head
+                (next?, u16::try_from(pieces.len()).ok()?)
             }
         };
-        self.in_flight[usize::from(head)] = 1;
+        self.in_flight[usize::from(head)] = taken;
         self.count += 1;
         let entry = self.place.available + 4 + 2 * (usize::from(self.available) % descriptors);
         self.memory.store_relaxed(entry, head.to_le());
@@ -210,14 +213,17 @@ impl Queue {
         let number = |offset| self.memory.load::<u32>(offset).map(u32::from_le).ok_or(Broken);
         let (id, length) = (number(entry)?, number(entry + 4)?);
         let head = u16::try_from(id).map_err(|_| Broken)?;
-        match self.in_flight.get_mut(usize::from(head)) {
-            Some(taken @ 1) => *taken = 0,
-            _ => return Err(Broken),
+        let taken = self.in_flight.get_mut(usize::from(head)).map_or(0, std::mem::take);
+        if taken == 0 {
+            return Err(Broken);
         }
         self.used = self.used.wrapping_add(1);
         self.count -= 1;
-        self.free.append(&mut self.chains[usize::from(head)]);
-        self.free.push(head);
+        let mut descriptor = head;
+        for _ in 0..taken {
+            self.free.push(descriptor);
+            descriptor = self.next[usize::from(descriptor)];
+        }
         Ok(Some((head, length)))
     }
 

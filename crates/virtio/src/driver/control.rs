@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zerocopy::FromBytes;
 
 use super::{
-    DriverError, Inner, Window,
+    DriverError, Inner,
     layout::{CONTROL_BYTES, Layout},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         control::{Command, ControlAnswer},
     },
     queue::{Piece, Queue},
+    window::Window,
 };
 
 /// The control queue, with the places of a command and of its answer.

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use gipsec_engine::{Buffers, PacketError, Verdict};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Gone, Inner, Window};
+use super::{Gone, Inner};
 use crate::{
     memory::Memory,
     message::{
@@ -15,6 +15,7 @@ use crate::{
         verdict,
     },
     queue::{DESCRIPTOR, Piece, Queue},
+    window::Window,
 };
 
 /// Packets of a request at most.
@@ -260,7 +261,7 @@ impl DataQueue {
         let mut pieces: ArrayVec<Piece, MAX_PIECES> = ArrayVec::new();
         pieces.try_extend_from_slice(&readable.pieces).ok()?;
         pieces.try_extend_from_slice(&writable.pieces).ok()?;
-        let table = match self.queue.uses_tables() {
+        let table = match self.queue.wants_table(pieces.len()) {
             true => Some(self.take(DESCRIPTOR * pieces.len(), granule)?),
             false => None,
         };
