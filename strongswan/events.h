@@ -21,6 +21,7 @@ typedef enum complaint_t {
 	COMPLAIN_TUN,
 	COMPLAIN_NO_TUN,
 	COMPLAIN_DEVICE,
+	COMPLAIN_PLAIN,
 	COMPLAINTS,
 } complaint_t;
 

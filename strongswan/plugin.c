@@ -5,6 +5,7 @@
 #include "accel.h"
 #include "events.h"
 #include "ipsec.h"
+#include "plain.h"
 #include "routes.h"
 #include "sad.h"
 #include "sockets.h"
@@ -98,6 +99,7 @@ static int get_features(plugin_t *this, plugin_feature_t *features[])
 
 static void destroy(plugin_t *public)
 {
+	plain_destroy();
 	spd_destroy();
 	sad_destroy();
 	routes_destroy();
@@ -112,8 +114,8 @@ static bool check_settings(void)
 {
 	int mtu = lib->settings->get_int(lib->settings, SETTING "mtu", 1400, lib->ns);
 	int workers = lib->settings->get_int(lib->settings, SETTING "workers", 1, lib->ns);
-	static const char *known[] = {"load", "accelerator", "fallback", "socket_dir", "mtu", "workers", "tun", "force_udp", "unreachable",
-								  "allow_peer_ts"};
+	static const char *known[] = {"load", "accelerator", "fallback", "socket_dir", "mtu", "workers", "tun", "force_udp",
+								  "unreachable", "drop_plain", "allow_peer_ts"};
 	enumerator_t *enumerator;
 	char *key, *value;
 	bool right = TRUE;
@@ -206,6 +208,7 @@ plugin_t *kernel_gipsec_plugin_create(void)
 	sad_create();
 	routes_create();
 	spd_create();
+	plain_create();
 
 	lib->settings->set_default_str(lib->settings, "%s.install_virtual_ip_on", tun_name(), lib->ns);
 

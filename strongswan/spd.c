@@ -2,6 +2,7 @@
 #include "spd.h"
 
 #include "events.h"
+#include "plain.h"
 #include "routes.h"
 
 #include <collections/array.h>
@@ -16,9 +17,7 @@ typedef struct rule_t {
 	policy_type_t type;
 	/** The lowest comes first; of equal ones the newest. */
 	uint64_t priority;
-	uint8_t version, protocol;
-	address_t src_from, src_to, dst_from, dst_to;
-	uint16_t src_port_from, src_port_to, dst_port_from, dst_port_to;
+	selector_t selector;
 	uint32_t reqid;
 	/** Of its SA, network order; 0: there is none yet. */
 	uint32_t spi;
@@ -67,6 +66,7 @@ void spd_flush(void)
 		rule_destroy(rule);
 	}
 	array_destroy(all);
+	plain_changed();
 }
 
 void spd_destroy(void)
@@ -109,9 +109,9 @@ static uint64_t priority_of(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_po
 	net->destroy(net);
 	id->dst_ts->to_subnet(id->dst_ts, &net, &dst);
 	net->destroy(net);
-	narrow = src + dst + (rule->protocol ? 2 : 0) +
-			 (rule->src_port_from != 0 || rule->src_port_to != 0xffff ? 2 : 0) +
-			 (rule->dst_port_from != 0 || rule->dst_port_to != 0xffff ? 2 : 0);
+	narrow = src + dst + (rule->selector.protocol ? 2 : 0) +
+			 (rule->selector.src_port_from != 0 || rule->selector.src_port_to != 0xffff ? 2 : 0) +
+			 (rule->selector.dst_port_from != 0 || rule->selector.dst_port_to != 0xffff ? 2 : 0);
 	return 100000 * (data->prio + 1ull) + 512 - narrow;
 }
 
@@ -151,15 +151,17 @@ status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *dat
 	INIT(rule,
 		.dir = id->dir,
 		.type = data->type,
-		.version = id->src_ts->get_type(id->src_ts) == TS_IPV6_ADDR_RANGE ? 6 : 4,
-		.protocol = max(id->src_ts->get_protocol(id->src_ts), id->dst_ts->get_protocol(id->dst_ts)),
+		.selector = {
+			.version = id->src_ts->get_type(id->src_ts) == TS_IPV6_ADDR_RANGE ? 6 : 4,
+			.protocol = max(id->src_ts->get_protocol(id->src_ts), id->dst_ts->get_protocol(id->dst_ts)),
+		},
 		.src = data->src ? data->src->clone(data->src) : NULL,
 		.dst = data->dst ? data->dst->clone(data->dst) : NULL,
 		.src_ts = id->src_ts->clone(id->src_ts),
 		.dst_ts = id->dst_ts->clone(id->dst_ts),
 	);
-	set_range(rule->src_ts, &rule->src_from, &rule->src_to, &rule->src_port_from, &rule->src_port_to);
-	set_range(rule->dst_ts, &rule->dst_from, &rule->dst_to, &rule->dst_port_from, &rule->dst_port_to);
+	set_range(rule->src_ts, &rule->selector.src_from, &rule->selector.src_to, &rule->selector.src_port_from, &rule->selector.src_port_to);
+	set_range(rule->dst_ts, &rule->selector.dst_from, &rule->selector.dst_to, &rule->selector.dst_port_from, &rule->selector.dst_port_to);
 	if (data->sa)
 	{
 		set_security(rule, data->sa);
@@ -181,6 +183,7 @@ status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *dat
 		answer(rule->reqid);
 	}
 	lock->unlock(lock);
+	plain_changed();
 
 	/* The policy is there before the packets are. */
 	if (id->dir == POLICY_OUT && data->type != POLICY_PASS)
@@ -236,6 +239,7 @@ status_t spd_delete(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *
 		return NOT_FOUND;
 	}
 	rule_destroy(found);
+	plain_changed();
 	return SUCCESS;
 }
 
@@ -268,13 +272,15 @@ static bool is_within(const address_t *address, const address_t *from, const add
 /** A fragment that has no ports fits policies that are for all ports alone. */
 static bool matches(const rule_t *this, const flow_t *flow)
 {
-	return this->version == flow->version && (!this->protocol || this->protocol == flow->protocol) &&
-		   flow->src_port >= this->src_port_from && flow->src_port <= this->src_port_to &&
-		   flow->dst_port >= this->dst_port_from && flow->dst_port <= this->dst_port_to &&
-		   !(flow->later_fragment && (this->src_port_from || this->src_port_to != 0xffff ||
-									  this->dst_port_from || this->dst_port_to != 0xffff)) &&
-		   is_within(&flow->src, &this->src_from, &this->src_to) &&
-		   is_within(&flow->dst, &this->dst_from, &this->dst_to);
+	const selector_t *selector = &this->selector;
+
+	return selector->version == flow->version && (!selector->protocol || selector->protocol == flow->protocol) &&
+		   flow->src_port >= selector->src_port_from && flow->src_port <= selector->src_port_to &&
+		   flow->dst_port >= selector->dst_port_from && flow->dst_port <= selector->dst_port_to &&
+		   !(flow->later_fragment && (selector->src_port_from || selector->src_port_to != 0xffff ||
+									  selector->dst_port_from || selector->dst_port_to != 0xffff)) &&
+		   is_within(&flow->src, &selector->src_from, &selector->src_to) &&
+		   is_within(&flow->dst, &selector->dst_from, &selector->dst_to);
 }
 
 /** The selector of one packet, for charon to narrow to (RFC 7296 section 2.9). */
@@ -360,6 +366,20 @@ void spd_inbound(const sa_use_t *use, const flow_t *flows[], size_t count, bool 
 				atomic_store_explicit(&rule->used, time_monotonic(NULL), memory_order_relaxed);
 			}
 		}
+	}
+	lock->unlock(lock);
+}
+
+void spd_list(void (*show)(void *context, const selector_t *selector, policy_dir_t dir, policy_type_t type),
+			  void *context)
+{
+	rule_t *rule;
+
+	lock->read_lock(lock);
+	for (int at = 0; at < array_count(rules); at++)
+	{
+		array_get(rules, at, &rule);
+		show(context, &rule->selector, rule->dir, rule->type);
 	}
 	lock->unlock(lock);
 }

@@ -20,6 +20,15 @@ typedef enum verdict_t {
 	SPD_WAIT,
 } verdict_t;
 
+/** Which packets a policy is for: addresses, ports (of ICMP type and code) from the first to the last. */
+typedef struct selector_t {
+	uint8_t version;
+	/** 0: all. */
+	uint8_t protocol;
+	address_t src_from, src_to, dst_from, dst_to;
+	uint16_t src_port_from, src_port_to, dst_port_from, dst_port_to;
+} selector_t;
+
 bool spd_create(void);
 void spd_destroy(void);
 
@@ -34,5 +43,8 @@ verdict_t spd_outbound(const flow_t *flow, sa_use_t *use);
 /** Whether packets that came out of an SA may be these; as many answers as flows. */
 void spd_inbound(const sa_use_t *use, const flow_t *flows[], size_t count, bool allowed[]);
 
+/** Shows all policies, in the order in which they are looked at. */
+void spd_list(void (*show)(void *context, const selector_t *selector, policy_dir_t dir, policy_type_t type),
+			  void *context);
 
 #endif

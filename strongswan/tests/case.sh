@@ -163,7 +163,7 @@ hundred() {
     [ "$(swan a --list-sas | grep -c INSTALLED)" = 100 ] || fail "not 100: $(swan a --list-sas | grep -c INSTALLED)"
     in_a ping -c 1 -W 1 -I 10.1.1.1 10.2.2.1 >/dev/null && fail "between two nets without a policy"
     swan a --terminate --ike t >/dev/null
-    [ -z "$(in_a ip route show table 220)" ] || fail "routes are left: $(in_a ip route show table 220)"
+    eventually 5 "no routes are left" sh -c "[ -z \"\$(ip netns exec ${tag}a ip route show table 220)\" ]"
 }
 
 killed() {
@@ -215,7 +215,8 @@ trap_policy() {
 }
 
 shunts() {
-    start=no
+    # b has no such policies.
+    start=no b_plugin_extra='drop_plain = no'
     charons
     cat >"$dir/a/shunts.conf" <<CONF
 connections { s {
@@ -333,6 +334,64 @@ narrow_path6() {
     protected
 }
 narrow_path6_udp() { a_plugin_extra='force_udp = yes' b_plugin_extra='force_udp = yes'; narrow_path6; }
+
+# Packets that come unprotected where a policy wants protection, from a stranger in the middle.
+plain() {
+    command -v nft >/dev/null || skip "nft is not installed"
+    /sbin/ldconfig -p | grep -q libnftables.so.1 || skip "libnftables is not installed"
+    charons
+    pings "before"
+    in_b sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.e0.rp_filter=0
+    # UDP to b's inner address, with a's inner one as its source, past a's plugin.
+    in_b python3 - "$b_in" "$a_in" >"$dir/heard" <<'PY' &
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 7777))
+s.settimeout(4)
+try:
+    while True:
+        print(s.recvfrom(100)[0].decode(), flush=True)
+except socket.timeout:
+    pass
+PY
+    local listener=$!
+    sleep .5
+    in_a python3 - "$a_in" "$b_in" "$a_ip" "$(in_b cat /sys/class/net/e0/address)" <<'PY' || fail "cannot send"
+import socket, struct, sys
+def csum(b):
+    t = sum(struct.unpack('!%dH' % (len(b) // 2), b)); t = (t >> 16) + (t & 0xffff); return ~(t + (t >> 16)) & 0xffff
+def packet(src, dst, text):
+    udp = struct.pack('!HHHH', 5555, 7777, 8 + len(text), 0) + text
+    head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, socket.inet_aton(src), socket.inet_aton(dst))
+    return head[:10] + struct.pack('!H', csum(head)) + head[12:] + udp
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+mac = bytes.fromhex(sys.argv[4].replace(':', ''))
+for src, text in ((sys.argv[1], b'spoofed'), (sys.argv[3], b'plain')):
+    s.sendto(packet(src, sys.argv[2], text), ('e0', 0x0800, 0, 0, mac))
+PY
+    # Through the tunnel it arrives.
+    in_a python3 -c "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('$a_in', 0))
+s.sendto(b'protected', ('$b_in', 7777))"
+    wait "$listener"
+    grep -q '^protected' "$dir/heard" || fail "what is protected is lost: $(cat "$dir/heard")"
+    grep -q '^spoofed' "$dir/heard" && fail "what is not protected got through"
+    # No policy is for that address.
+    grep -q '^plain' "$dir/heard" || fail "what need not be protected is lost: $(cat "$dir/heard")"
+    in_b nft list table inet "gipsec_$(tun b)" | grep -q 'counter packets 1 .*drop' || fail "not counted: $(in_b nft list ruleset)"
+    stop b KILL
+    in_b nft list table inet gipsec_ipsec0 | grep -q drop || fail "the table goes with charon"
+    launch b
+    in_b nft list table inet gipsec_ipsec0 2>/dev/null | grep -q drop && fail "an old table is left"
+    eventually 20 "a has noticed" initiate_again
+    pings "after b was killed"
+    in_b nft list table inet gipsec_ipsec0 | grep -q drop || fail "no new table"
+    stop b
+    in_b nft list table inet gipsec_ipsec0 2>/dev/null && fail "the table is left"
+    return 0
+}
 
 # What a tunnel is for takes no other way when charon or the TUN device is gone.
 unreachable() {
