@@ -18,6 +18,7 @@
 struct inbound_t {
 	size_t worker;
 	receiver_state_t *receiver;
+	flow_cache_t *flows;
 	uint8_t *opened;
 	g_ipsec_la_data in[BATCH][2], out[BATCH];
 	g_ipsec_la_packet in_packets[BATCH], out_packets[BATCH];
@@ -33,6 +34,7 @@ inbound_t *inbound_create(size_t worker)
 	INIT(this,
 		.worker = worker,
 		.receiver = receiver_state_create(),
+		.flows = flow_cache_create(),
 		.opened = malloc(OPENED_SIZE),
 	);
 	for (int i = 0; i < BATCH; i++)
@@ -46,6 +48,7 @@ inbound_t *inbound_create(size_t worker)
 void inbound_destroy(inbound_t *this)
 {
 	receiver_state_destroy(this->receiver);
+	flow_cache_destroy(this->flows);
 	free(this->opened);
 	free(this);
 }
@@ -77,7 +80,7 @@ static void deliver(inbound_t *this, const sa_use_t *use, const arrived_t *arriv
 	{
 		flows[i] = &this->pieces[i].flow;
 	}
-	spd_inbound(use, flows, count, allowed);
+	spd_inbound(this->flows, use, flows, count, allowed);
 	for (size_t i = 0; i < count; i++)
 	{
 		piece_t *piece = &this->pieces[i];

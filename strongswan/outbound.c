@@ -19,6 +19,7 @@
 struct outbound_t {
 	sender_state_t sender;
 	reassembly_t *reassembly;
+	flow_cache_t *flows;
 	/** The packet that was read, with what the kernel says of it. */
 	struct virtio_net_hdr hdr;
 	uint8_t *packet;
@@ -47,6 +48,7 @@ outbound_t *outbound_create(size_t worker, unsigned mtu)
 	INIT(this,
 		.sender = {.worker = worker, .cuts = TRUE, .whole4 = TRUE, .whole6 = TRUE, .id = (uint32_t)random()},
 		.reassembly = reassembly_create(),
+		.flows = flow_cache_create(),
 		.packet = malloc(IP_MAX_PACKET + 1),
 		.plain = malloc(PLAIN_SIZE),
 		.sealed = malloc(SEALED_SIZE),
@@ -63,6 +65,7 @@ outbound_t *outbound_create(size_t worker, unsigned mtu)
 void outbound_destroy(outbound_t *this)
 {
 	reassembly_destroy(this->reassembly);
+	flow_cache_destroy(this->flows);
 	free(this->packet);
 	free(this->plain);
 	free(this->sealed);
@@ -271,7 +274,7 @@ static void route(outbound_t *this, uint8_t *packet, size_t length, bool assembl
 				break;
 		}
 	}
-	switch (spd_outbound(&flow, &use))
+	switch (spd_outbound(this->flows, &flow, &use))
 	{
 		case SPD_PROTECT:
 			if (flow.fragment && use.sa->transport)

@@ -88,8 +88,7 @@ static void write_ports(FILE *to, const char *what, uint16_t low, uint16_t high)
 /** One policy; those for single types of ICMP are left out, which the table does not tell apart. */
 static void write_rule(FILE *to, const selector_t *selector, policy_type_t type)
 {
-	bool all_ports = !selector->src_port_from && selector->src_port_to == 0xffff && !selector->dst_port_from &&
-					 selector->dst_port_to == 0xffff;
+	bool all_ports = !selector_has_src_ports(selector) && !selector_has_dst_ports(selector);
 
 	if (!all_ports && (selector->protocol == IPPROTO_ICMP || selector->protocol == IPPROTO_ICMPV6))
 	{

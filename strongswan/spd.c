@@ -31,6 +31,8 @@ typedef struct rule_t {
 static rwlock_t *lock;
 /** In the order in which they are looked at. */
 static array_t *rules;
+/** Another one whenever there are other rules; under the lock. */
+static uint64_t generation = 1;
 
 bool spd_create(void)
 {
@@ -60,6 +62,7 @@ void spd_flush(void)
 	lock->write_lock(lock);
 	all = rules;
 	rules = array_create(0, 0);
+	generation++;
 	lock->unlock(lock);
 	while (array_remove(all, ARRAY_HEAD, &rule))
 	{
@@ -76,30 +79,13 @@ void spd_destroy(void)
 	lock->destroy(lock);
 }
 
-static void set_range(traffic_selector_t *ts, address_t *from, address_t *to, uint16_t *port_from, uint16_t *port_to)
-{
-	chunk_t low = ts->get_from_address(ts), high = ts->get_to_address(ts);
-
-	memset(from, 0, sizeof(*from));
-	memset(to, 0, sizeof(*to));
-	memcpy(from->bytes, low.ptr, min(low.len, sizeof(*from)));
-	memcpy(to->bytes, high.ptr, min(high.len, sizeof(*to)));
-	*port_from = ts->get_from_port(ts);
-	*port_to = ts->get_to_port(ts);
-	if (*port_from > *port_to)
-	{
-		/* OPAQUE is written as a range that is none: whatever the ports are, or are not. */
-		*port_from = 0;
-		*port_to = 0xffff;
-	}
-}
-
 /** Narrow selectors come before wide ones, as in other kernels: 512 is more than all that counts. */
-static uint64_t priority_of(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *data, rule_t *rule)
+static uint64_t priority_of(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *data,
+							const selector_t *selector)
 {
-	host_t *net;
 	uint8_t src = 0, dst = 0;
 	uint64_t narrow;
+	host_t *net;
 
 	if (data->manual_prio)
 	{
@@ -109,9 +95,8 @@ static uint64_t priority_of(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_po
 	net->destroy(net);
 	id->dst_ts->to_subnet(id->dst_ts, &net, &dst);
 	net->destroy(net);
-	narrow = src + dst + (rule->selector.protocol ? 2 : 0) +
-			 (rule->selector.src_port_from != 0 || rule->selector.src_port_to != 0xffff ? 2 : 0) +
-			 (rule->selector.dst_port_from != 0 || rule->selector.dst_port_to != 0xffff ? 2 : 0);
+	narrow = src + dst + (selector->protocol ? 2 : 0) + (selector_has_src_ports(selector) ? 2 : 0) +
+			 (selector_has_dst_ports(selector) ? 2 : 0);
 	return 100000 * (data->prio + 1ull) + 512 - narrow;
 }
 
@@ -151,22 +136,17 @@ status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *dat
 	INIT(rule,
 		.dir = id->dir,
 		.type = data->type,
-		.selector = {
-			.version = id->src_ts->get_type(id->src_ts) == TS_IPV6_ADDR_RANGE ? 6 : 4,
-			.protocol = max(id->src_ts->get_protocol(id->src_ts), id->dst_ts->get_protocol(id->dst_ts)),
-		},
+		.selector = selector_create(id->src_ts, id->dst_ts),
 		.src = data->src ? data->src->clone(data->src) : NULL,
 		.dst = data->dst ? data->dst->clone(data->dst) : NULL,
 		.src_ts = id->src_ts->clone(id->src_ts),
 		.dst_ts = id->dst_ts->clone(id->dst_ts),
 	);
-	set_range(rule->src_ts, &rule->selector.src_from, &rule->selector.src_to, &rule->selector.src_port_from, &rule->selector.src_port_to);
-	set_range(rule->dst_ts, &rule->selector.dst_from, &rule->selector.dst_to, &rule->selector.dst_port_from, &rule->selector.dst_port_to);
 	if (data->sa)
 	{
 		set_security(rule, data->sa);
 	}
-	rule->priority = priority_of(id, data, rule);
+	rule->priority = priority_of(id, data, &rule->selector);
 
 	lock->write_lock(lock);
 	for (at = 0; at < array_count(rules); at++)
@@ -178,6 +158,7 @@ status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *dat
 		}
 	}
 	array_insert(rules, at, rule);
+	generation++;
 	if (rule->spi)
 	{
 		answer(rule->reqid);
@@ -230,6 +211,7 @@ status_t spd_delete(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *
 		if (is_same(rule, id, data))
 		{
 			array_remove(rules, at, &found);
+			generation++;
 			break;
 		}
 	}
@@ -264,25 +246,6 @@ status_t spd_query(kernel_ipsec_policy_id_t *id, time_t *used)
 	return status;
 }
 
-static bool is_within(const address_t *address, const address_t *from, const address_t *to)
-{
-	return memcmp(address, from, sizeof(*address)) >= 0 && memcmp(address, to, sizeof(*address)) <= 0;
-}
-
-/** A fragment that has no ports fits policies that are for all ports alone. */
-static bool matches(const rule_t *this, const flow_t *flow)
-{
-	const selector_t *selector = &this->selector;
-
-	return selector->version == flow->version && (!selector->protocol || selector->protocol == flow->protocol) &&
-		   flow->src_port >= selector->src_port_from && flow->src_port <= selector->src_port_to &&
-		   flow->dst_port >= selector->dst_port_from && flow->dst_port <= selector->dst_port_to &&
-		   !(flow->later_fragment && (selector->src_port_from || selector->src_port_to != 0xffff ||
-									  selector->dst_port_from || selector->dst_port_to != 0xffff)) &&
-		   is_within(&flow->src, &selector->src_from, &selector->src_to) &&
-		   is_within(&flow->dst, &selector->dst_from, &selector->dst_to);
-}
-
 /** The selector of one packet, for charon to narrow to (RFC 7296 section 2.9). */
 static traffic_selector_t *selector_of(const flow_t *flow, const address_t *address, uint16_t port)
 {
@@ -304,68 +267,86 @@ static void ask(rule_t *this, const flow_t *flow)
 	}
 }
 
-verdict_t spd_outbound(const flow_t *flow, sa_use_t *use)
+/** Whether a rule is for packets of a flow: outbound ones, or those that came out of an SA. */
+static bool is_for(const rule_t *this, const flow_t *flow, const sa_use_t *use)
 {
-	verdict_t verdict = SPD_NONE;
+	if (use && (this->type != POLICY_IPSEC || this->reqid != use->reqid || (this->spi && this->spi != use->sa->spi)))
+	{
+		/* Others may have the same reqid, when it is configured. */
+		return FALSE;
+	}
+	return (this->dir == POLICY_OUT) == !use && selector_matches(&this->selector, flow);
+}
+
+/** The first rule that is for them, or NULL; under the lock. */
+static rule_t *find(flow_cache_t *cache, const flow_t *flow, const sa_use_t *use)
+{
+	uint64_t owner = use ? use->sa->id : 0;
+	rule_t *rule, *found = NULL;
+
+	if (!flow_cache_get(cache, generation, flow, owner, (void**)&found))
+	{
+		for (int at = 0; at < array_count(rules) && !found; at++)
+		{
+			array_get(rules, at, &rule);
+			found = is_for(rule, flow, use) ? rule : NULL;
+		}
+		flow_cache_put(cache, generation, flow, owner, found);
+	}
+	if (found)
+	{
+		atomic_store_explicit(&found->used, time_monotonic(NULL), memory_order_relaxed);
+	}
+	return found;
+}
+
+/** Under the lock. */
+static verdict_t decide(rule_t *this, const flow_t *flow, sa_use_t *use)
+{
+	switch (this->type)
+	{
+		case POLICY_PASS:
+			return SPD_PASS;
+		case POLICY_DROP:
+			return SPD_DROP;
+		case POLICY_IPSEC:
+			break;
+	}
+	if (this->spi && sad_use_outbound(this->spi, this->security, this->dst, this->reqid, use))
+	{
+		return SPD_PROTECT;
+	}
+	if (!this->spi)
+	{
+		ask(this, flow);
+	}
+	return SPD_WAIT;
+}
+
+verdict_t spd_outbound(flow_cache_t *cache, const flow_t *flow, sa_use_t *use)
+{
+	verdict_t verdict;
 	rule_t *rule;
 
 	lock->read_lock(lock);
-	for (int at = 0; at < array_count(rules) && verdict == SPD_NONE; at++)
-	{
-		array_get(rules, at, &rule);
-		if (rule->dir != POLICY_OUT || !matches(rule, flow))
-		{
-			continue;
-		}
-		atomic_store_explicit(&rule->used, time_monotonic(NULL), memory_order_relaxed);
-		switch (rule->type)
-		{
-			case POLICY_PASS:
-				verdict = SPD_PASS;
-				break;
-			case POLICY_DROP:
-				verdict = SPD_DROP;
-				break;
-			case POLICY_IPSEC:
-				if (rule->spi && sad_use_outbound(rule->spi, rule->security, rule->dst, rule->reqid, use))
-				{
-					verdict = SPD_PROTECT;
-				}
-				else
-				{
-					verdict = SPD_WAIT;
-					if (!rule->spi)
-					{
-						ask(rule, flow);
-					}
-				}
-				break;
-		}
-	}
+	rule = find(cache, flow, NULL);
+	verdict = rule ? decide(rule, flow, use) : SPD_NONE;
 	lock->unlock(lock);
 	return verdict;
 }
 
-void spd_inbound(const sa_use_t *use, const flow_t *flows[], size_t count, bool allowed[])
+void spd_inbound(flow_cache_t *cache, const sa_use_t *use, const flow_t *flows[], size_t count, bool allowed[])
 {
-	rule_t *rule, *last = NULL;
+	rule_t *last = NULL;
 
 	lock->read_lock(lock);
 	for (size_t i = 0; i < count; i++)
 	{
-		allowed[i] = last && matches(last, flows[i]);
-		for (int at = 0; at < array_count(rules) && !allowed[i]; at++)
+		if (!last || !selector_matches(&last->selector, flows[i]))
 		{
-			array_get(rules, at, &rule);
-			/* Others may have the same reqid, when it is configured. */
-			if (rule->dir != POLICY_OUT && rule->type == POLICY_IPSEC && rule->reqid == use->reqid &&
-				(!rule->spi || rule->spi == use->sa->spi) && matches(rule, flows[i]))
-			{
-				allowed[i] = true;
-				last = rule;
-				atomic_store_explicit(&rule->used, time_monotonic(NULL), memory_order_relaxed);
-			}
+			last = find(cache, flows[i], use);
 		}
+		allowed[i] = last != NULL;
 	}
 	lock->unlock(lock);
 }

@@ -5,8 +5,9 @@
 #ifndef GIPSEC_SPD_H_
 #define GIPSEC_SPD_H_
 
-#include "ip.h"
+#include "flow_cache.h"
 #include "sad.h"
+#include "selector.h"
 
 /** What becomes of an outbound packet. */
 typedef enum verdict_t {
@@ -20,15 +21,6 @@ typedef enum verdict_t {
 	SPD_WAIT,
 } verdict_t;
 
-/** Which packets a policy is for: addresses, ports (of ICMP type and code) from the first to the last. */
-typedef struct selector_t {
-	uint8_t version;
-	/** 0: all. */
-	uint8_t protocol;
-	address_t src_from, src_to, dst_from, dst_to;
-	uint16_t src_port_from, src_port_to, dst_port_from, dst_port_to;
-} selector_t;
-
 bool spd_create(void);
 void spd_destroy(void);
 
@@ -37,11 +29,11 @@ status_t spd_delete(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *
 status_t spd_query(kernel_ipsec_policy_id_t *id, time_t *used);
 void spd_flush(void);
 
-/** Decides about an outbound packet. */
-verdict_t spd_outbound(const flow_t *flow, sa_use_t *use);
+/** Decides about an outbound packet. The cache is the thread's. */
+verdict_t spd_outbound(flow_cache_t *cache, const flow_t *flow, sa_use_t *use);
 
 /** Whether packets that came out of an SA may be these; as many answers as flows. */
-void spd_inbound(const sa_use_t *use, const flow_t *flows[], size_t count, bool allowed[]);
+void spd_inbound(flow_cache_t *cache, const sa_use_t *use, const flow_t *flows[], size_t count, bool allowed[]);
 
 /** Shows all policies, in the order in which they are looked at. */
 void spd_list(void (*show)(void *context, const selector_t *selector, policy_dir_t dir, policy_type_t type),

@@ -26,6 +26,8 @@
 #define LOAD 100
 /** Nanoseconds that a reader then lets messages gather. */
 #define GATHER 100000
+/** Times that it reads one socket before it looks at others. */
+#define ROUNDS 16
 
 typedef struct worker_t {
 	size_t number;
@@ -42,6 +44,17 @@ static atomic_bool ending;
 /** Readable once workers are to end. */
 static int end = -1;
 static atomic_bool mending;
+
+static int create_epoll(void)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	if (epoll < 0)
+	{
+		DBG1(DBG_KNL, "packets are not carried: %s", strerror(errno));
+	}
+	return epoll;
+}
 
 static void watch(int epoll, int fd, uint32_t what)
 {
@@ -68,12 +81,12 @@ static job_requeue_t mend_tun(void *unused)
 
 static void *run_outbound(worker_t *this)
 {
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	int epoll = create_epoll();
 	struct epoll_event event;
 
 	watch(epoll, end, 0);
 	watch(epoll, tun_queue(this->number), 1);
-	while (!atomic_load(&ending))
+	while (epoll >= 0 && !atomic_load(&ending))
 	{
 		int ready = epoll_wait(epoll, &event, 1, LOOK_AGAIN);
 
@@ -96,7 +109,10 @@ static void *run_outbound(worker_t *this)
 			watch(epoll, tun_queue(this->number), 1);
 		}
 	}
-	close(epoll);
+	if (epoll >= 0)
+	{
+		close(epoll);
+	}
 	return NULL;
 }
 
@@ -108,8 +124,8 @@ typedef struct pace_t {
 } pace_t;
 
 /** After `messages` were read: under load, a moment passes before the next are, as an interrupt of a network card would wait.
- *  Who sends need not wake anybody then, and segments come together that can be joined. */
-static void gather(pace_t *this, size_t messages)
+ *  Who sends need not wake anybody then, and segments come together that can be joined. Whether one has passed. */
+static bool gather(pace_t *this, size_t messages)
 {
 	const uint64_t window = 1000000;
 	struct timespec now, moment = {.tv_nsec = GATHER};
@@ -129,19 +145,38 @@ static void gather(pace_t *this, size_t messages)
 	{
 		nanosleep(&moment, NULL);
 	}
+	return this->load;
+}
+
+/** Reads what a socket has; under load again and again. */
+static void read_source(worker_t *this, source_t source, pace_t *pace)
+{
+	for (int round = 0; round < ROUNDS; round++)
+	{
+		size_t messages = inbound_run(this->inbound, source);
+
+		if (!messages && !round)
+		{
+			/* An error that waits would be reported for ever. */
+			inbound_clear(this->inbound, source);
+		}
+		if (!messages || !gather(pace, messages))
+		{
+			break;
+		}
+	}
 }
 
 static void *run_inbound(worker_t *this)
 {
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	int epoll = create_epoll();
 	struct epoll_event events[SOURCES + 1];
 	pace_t pace = {0};
 
 	/* Else a moment is half as long again. */
 	prctl(PR_SET_TIMERSLACK, 1000);
-
 	watch(epoll, this->changed, SOURCES);
-	while (!atomic_load(&ending))
+	while (epoll >= 0 && !atomic_load(&ending))
 	{
 		int ready;
 
@@ -171,23 +206,16 @@ static void *run_inbound(worker_t *this)
 				}
 				else
 				{
-					size_t messages = inbound_run(this->inbound, events[i].data.u32);
-
-					if (messages)
-					{
-						gather(&pace, messages);
-					}
-					else
-					{
-						/* An error that waits would be reported for ever. */
-						inbound_clear(this->inbound, events[i].data.u32);
-					}
+					read_source(this, events[i].data.u32, &pace);
 				}
 			}
 		}
 		while (ready && !atomic_load(&ending));
 	}
-	close(epoll);
+	if (epoll >= 0)
+	{
+		close(epoll);
+	}
 	return NULL;
 }
 
