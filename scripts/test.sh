@@ -59,6 +59,7 @@ export GIPSEC_CAVP_DIR
 run "Rust: unit, property, layout and header tests" cargo test --workspace --locked
 run "Rust: the engine and the kernels without any code of our own for the processor" \
     cargo test --locked -p gipsec-kernels -p gipsec-engine --features gipsec-kernels/portable
+run "Fuzz: the targets compile" cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir "$build/fuzz"
 run "Compression: LZS against OpenConnect's" scripts/lzs_peer.sh "$build/lzs-peer"
 
 step "Building the C library and its tests"

@@ -17,7 +17,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let limits = Limits { sas: 8, groups: 4, ..Limits::default() };
-    let client = Client::new(limits, Arc::new(Place::new(1)));
+    let client = Client::new(limits, Arc::new(Place::new(1, true)));
     client.set_features(feature::ALL | feature::VERSION_1);
     let mut answer = Vec::new();
     let attach = Command::Attach { mode: AttachMode::Shared, name: [0; 64] }.encode(0).unwrap();

@@ -83,7 +83,7 @@ fn all() -> Vec<Box<Sa>> {
 static SAS: LazyLock<Vec<Box<Sa>>> = LazyLock::new(all);
 
 fn refused() -> u64 {
-    SAS.iter().flat_map(Sa::read).map(|reading| reading.drops.iter().sum::<u64>()).sum()
+    SAS.iter().flat_map(|sa| sa.read()).map(|reading| reading.drops.iter().sum::<u64>()).sum()
 }
 
 fuzz_target!(|input: (u8, u16, bool, &[u8])| {

@@ -10,6 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use gipsec_engine::Direction;
+use gipsec_virtio::threads::spawn;
 use parking_lot::Mutex;
 
 use crate::{
@@ -27,6 +28,8 @@ const MAX_SAS: usize = 1 << 22;
 const MAX_NAME: usize = 15;
 /// Accelerators at most.
 const MAX_ACCELERATORS: usize = 4096;
+/// Accelerators that are asked at once whether they can be opened.
+const ASKED_AT_ONCE: usize = 32;
 
 /// Which accelerator to open.
 #[derive(Clone, Copy, Debug, Default)]
@@ -160,7 +163,13 @@ impl Registry {
     pub fn available(&self) -> Vec<Available> {
         self.discover();
         let slots = self.slots.lock().clone();
-        slots.iter().filter(|slot| slot.is_available()).map(|slot| slot.describe()).collect()
+        // A device that is silent takes as long as a device may: those that are cost that once.
+        slots
+            .chunks(ASKED_AT_ONCE)
+            .flat_map(|slots| slots.iter().zip(are_available(slots)))
+            .filter(|(_, is)| *is)
+            .map(|(slot, _)| slot.describe())
+            .collect()
     }
 
     /// What every group of every application does: a row for each accelerator, application and group (R19). Handles that
@@ -351,4 +360,22 @@ impl Slot {
                 .into_iter()
                 .all(|(wanted, is)| wanted == 0 || wanted == is)
     }
+}
+/// Which accelerators an open would get now: all are asked at once.
+fn are_available(slots: &[Arc<Slot>]) -> Vec<bool> {
+    let Some((first, others)) = slots.split_first() else { return Vec::new() };
+    let asked: Vec<_> = others
+        .iter()
+        .map(|slot| {
+            let asked = slot.clone();
+            (slot, spawn("gipsec-list", move || asked.is_available()))
+        })
+        .collect();
+    let mut are = vec![first.is_available()];
+    are.extend(asked.into_iter().map(|(slot, thread)| match thread {
+        Ok(thread) => thread.join().unwrap_or(false),
+        // Without a thread it is asked here.
+        Err(_) => slot.is_available(),
+    }));
+    are
 }

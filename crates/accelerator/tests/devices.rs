@@ -134,3 +134,31 @@ fn who_opens_what_is_just_being_left_has_it() {
     taken.store(true, SeqCst);
     assert_eq!(open(&registry, OpenMode::Exclusive, None), Err(Error::Busy));
 }
+
+/// A device that answers late.
+struct Slow(Duration, bool);
+
+impl Provider for Slow {
+    fn is_available(&self) -> bool {
+        std::thread::sleep(self.0);
+        self.1
+    }
+
+    fn open(&self, _: OpenMode, _: &str, _: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
+        Err(Error::NoDevice("it is too late"))
+    }
+}
+
+#[test]
+fn devices_that_are_slow_are_waited_for_together() {
+    const LATE: Duration = Duration::from_millis(300);
+    let registry = Registry::new(1, (1, 2), Vec::new());
+    for number in 0..20 {
+        registry.add(&format!("slow{number}"), Box::new(Slow(LATE, number % 2 == 0))).unwrap();
+    }
+    let before = std::time::Instant::now();
+    let names: Vec<String> = registry.available().into_iter().map(|accelerator| accelerator.name).collect();
+    assert!(before.elapsed() < LATE * 6, "{:?}", before.elapsed());
+    let wanted = std::iter::once("soft0".into()).chain((0..20).step_by(2).map(|number| format!("slow{number}")));
+    assert_eq!(names, wanted.collect::<Vec<String>>());
+}

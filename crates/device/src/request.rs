@@ -47,7 +47,8 @@ struct Table<'m> {
 
 impl<'m> Table<'m> {
     fn new(places: &mut Places<'m>, start: GuestAddress, length: u32) -> Self {
-        let whole = usize::try_from(length).ok().and_then(|length| places.slice(start, usize::from(DESCRIPTOR) * length));
+        let whole =
+            usize::try_from(length).ok().and_then(|length| places.slice(start, usize::from(DESCRIPTOR) * length));
         Self { memory: places.memory, start, length, whole }
     }
 
@@ -101,7 +102,9 @@ impl<'m> Part<'m> {
         if let Some(slice) = places.slice(descriptor.addr(), length) {
             return self.add(slice);
         }
-        let Ok(slices) = GuestMemory::get_slices(places.memory, descriptor.addr(), length, access) else { return false };
+        let Ok(slices) = GuestMemory::get_slices(places.memory, descriptor.addr(), length, access) else {
+            return false;
+        };
         let before = (self.first.len(), self.more.len(), self.length);
         for slice in slices {
             if !slice.is_ok_and(|slice| self.add(slice)) {
