@@ -127,9 +127,10 @@ static void write_table(FILE *to)
 	/* Made before it is deleted, so that it may be missing; all in one transaction. */
 	fprintf(to, "table inet %s\ndelete table inet %s\n", table, table);
 	fprintf(to, "table inet %s {\n\tchain plain {\n\t\ttype filter hook prerouting priority " PRIORITY "; policy accept;\n", table);
+	/* Protected packets first, which are the most: also those of others, which only their receiver can open. */
+	fprintf(to, "\t\tmeta l4proto esp accept\n\t\tmeta l4proto ah accept\n");
 	fprintf(to, "\t\tiifname { \"lo\", \"%s\" } accept\n", tun_name());
-	/* Protected packets, IKE, and what finds neighbours. */
-	fprintf(to, "\t\tmeta l4proto { esp, ah } fib daddr type local accept\n");
+	/* IKE, ESP in UDP, and what finds neighbours. */
 	fprintf(to, "\t\tudp dport { %u, %u } fib daddr type local accept\n", ike ?: 500, nat ?: 4500);
 	/* Nothing comes of them without their first one. */
 	fprintf(to, "\t\tip frag-off & 0x1fff != 0 fib daddr type local accept\n");
