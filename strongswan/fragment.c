@@ -120,6 +120,7 @@ typedef struct waiting_t {
 	uint8_t version;
 	uint8_t protocol;
 	uint32_t id;
+	int64_t since;
 	address_t src, dst;
 	size_t kept, length;
 	uint8_t packet[IP_MAX_PACKET];
@@ -141,7 +142,7 @@ void reassembly_destroy(reassembly_t *this)
 	free(this);
 }
 
-static waiting_t *find(reassembly_t *this, const flow_t *flow, const part_t *part)
+static waiting_t *find(reassembly_t *this, const flow_t *flow, const part_t *part, int64_t now)
 {
 	for (int i = 0; i < WAITING; i++)
 	{
@@ -149,7 +150,8 @@ static waiting_t *find(reassembly_t *this, const flow_t *flow, const part_t *par
 
 		if (waiting->version == flow->version && waiting->id == part->id &&
 			(flow->version == 6 || waiting->protocol == part->protocol) &&
-			!memcmp(&waiting->src, &flow->src, sizeof(address_t)) && !memcmp(&waiting->dst, &flow->dst, sizeof(address_t)))
+			!memcmp(&waiting->src, &flow->src, sizeof(address_t)) && !memcmp(&waiting->dst, &flow->dst, sizeof(address_t)) &&
+			now - waiting->since <= REASSEMBLY_PATIENCE)
 		{
 			return waiting;
 		}
@@ -157,24 +159,28 @@ static waiting_t *find(reassembly_t *this, const flow_t *flow, const part_t *par
 	return NULL;
 }
 
-void reassembly_begin(reassembly_t *this, const uint8_t *fragment, const flow_t *flow)
+void reassembly_begin(reassembly_t *this, const uint8_t *fragment, const flow_t *flow, int64_t now)
 {
 	part_t part = part_of(fragment, flow);
-	waiting_t *waiting = find(this, flow, &part);
+	waiting_t *waiting = find(this, flow, &part, now);
 	size_t here = flow->length - part.at;
 
+	if (waiting)
+	{
+		waiting->version = 0;
+	}
+	if (part.offset || !part.more)
+	{
+		return;
+	}
 	if (!waiting)
 	{
 		waiting = &this->waiting[this->next++ % WAITING];
 	}
-	waiting->version = 0;
-	if (part.offset || !part.more || here % 8)
-	{
-		return;
-	}
 	waiting->version = flow->version;
 	waiting->protocol = part.protocol;
 	waiting->id = part.id;
+	waiting->since = now;
 	waiting->src = flow->src;
 	waiting->dst = flow->dst;
 	waiting->kept = part.kept;
@@ -200,25 +206,26 @@ static void complete(waiting_t *this)
 	this->version = 0;
 }
 
-assembled_t reassembly_add(reassembly_t *this, const uint8_t *fragment, const flow_t *flow, uint8_t **packet,
-						   size_t *length)
+assembled_t reassembly_add(reassembly_t *this, const uint8_t *fragment, const flow_t *flow, int64_t now,
+						   uint8_t **packet, size_t *length)
 {
 	part_t part = part_of(fragment, flow);
-	waiting_t *waiting = find(this, flow, &part);
+	waiting_t *waiting = find(this, flow, &part, now);
 	size_t here = flow->length - part.at;
 
 	if (!waiting)
 	{
 		return ASSEMBLED_NOT;
 	}
-	if (part.offset != waiting->length - waiting->kept || here > IP_MAX_PACKET - waiting->length ||
-		(part.more && here % 8))
+	/* Parts that are not of eights have none that follows them: offsets are. */
+	if (part.offset != waiting->length - waiting->kept || here > IP_MAX_PACKET - waiting->length)
 	{
 		waiting->version = 0;
 		return ASSEMBLED_PART;
 	}
 	memcpy(waiting->packet + waiting->length, fragment + part.at, here);
 	waiting->length += here;
+	waiting->since = now;
 	if (part.more)
 	{
 		return ASSEMBLED_PART;

@@ -20,8 +20,12 @@ typedef struct reassembly_t reassembly_t;
 reassembly_t *reassembly_create(void);
 void reassembly_destroy(reassembly_t *this);
 
-/** Begins a packet with its first fragment; the oldest one that is waiting makes room. Any other fragment is dropped. */
-void reassembly_begin(reassembly_t *this, const uint8_t *fragment, const flow_t *flow);
+/** Seconds that a packet waits for its next fragment: this system hands them over one after the other. */
+#define REASSEMBLY_PATIENCE 1
+
+/** Begins a packet with its first fragment; the oldest one that is waiting makes room. Any other fragment is dropped.
+ *  `now` is in seconds, of a clock that does not go back. */
+void reassembly_begin(reassembly_t *this, const uint8_t *fragment, const flow_t *flow, int64_t now);
 
 /** What became of a later fragment. */
 typedef enum assembled_t {
@@ -34,7 +38,7 @@ typedef enum assembled_t {
 } assembled_t;
 
 /** Adds a later fragment; a whole packet is at `packet` until the next call. */
-assembled_t reassembly_add(reassembly_t *this, const uint8_t *fragment, const flow_t *flow, uint8_t **packet,
-						   size_t *length);
+assembled_t reassembly_add(reassembly_t *this, const uint8_t *fragment, const flow_t *flow, int64_t now,
+						   uint8_t **packet, size_t *length);
 
 #endif

@@ -263,7 +263,7 @@ static void route(outbound_t *this, uint8_t *packet, size_t length, bool assembl
 	}
 	if (flow.later_fragment)
 	{
-		switch (reassembly_add(this->reassembly, packet, &flow, &packet, &length))
+		switch (reassembly_add(this->reassembly, packet, &flow, time_monotonic(NULL), &packet, &length))
 		{
 			case ASSEMBLED_WHOLE:
 				route(this, packet, length, TRUE);
@@ -279,7 +279,7 @@ static void route(outbound_t *this, uint8_t *packet, size_t length, bool assembl
 		case SPD_PROTECT:
 			if (flow.fragment && use.sa->transport)
 			{
-				reassembly_begin(this->reassembly, packet, &flow);
+				reassembly_begin(this->reassembly, packet, &flow, time_monotonic(NULL));
 				sad_done(&use);
 				break;
 			}
@@ -317,16 +317,20 @@ bool outbound_run(outbound_t *this)
 {
 	struct iovec iov[] = {{&this->hdr, sizeof(this->hdr)}, {this->packet, IP_MAX_PACKET + 1}};
 	ssize_t length = 0;
+	int error = 0;
 
 	for (int i = 0; i < TURN; i++)
 	{
 		length = readv(tun_queue(this->sender.worker), iov, countof(iov));
 		if (length < (ssize_t)sizeof(this->hdr))
 		{
+			error = errno;
 			break;
 		}
 		route(this, this->packet, (size_t)length - sizeof(this->hdr), FALSE);
 	}
 	end_batch(this);
-	return length >= 0 || errno == EAGAIN || errno == EINTR;
+	/* What sending said is not about the TUN device. */
+	errno = error;
+	return length >= 0 || error == EAGAIN || error == EINTR;
 }

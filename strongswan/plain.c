@@ -2,18 +2,15 @@
 #include "plain.h"
 
 #include "events.h"
-#include "spd.h"
+#include "plain_table.h"
 #include "tun.h"
 
 #include <ctype.h>
 #include <dlfcn.h>
-#include <netinet/in.h>
+#include <net/if.h>
 #include <processing/jobs/callback_job.h>
 #include <stdatomic.h>
 #include <threading/mutex.h>
-
-/** Before destinations are translated. */
-#define PRIORITY "mangle"
 
 /* The functions of libnftables, which need not be installed: its interface has been the same since its first version. */
 static struct {
@@ -22,6 +19,8 @@ static struct {
 	void (*ctx_free)(void *ctx);
 	int (*ctx_buffer_error)(void *ctx);
 	const char *(*ctx_get_error_buffer)(void *ctx);
+	int (*ctx_buffer_output)(void *ctx);
+	const char *(*ctx_get_output_buffer)(void *ctx);
 	int (*run_cmd_from_buffer)(void *ctx, const char *commands);
 } nft;
 
@@ -29,6 +28,10 @@ static mutex_t *lock;
 static void *ctx;
 static char table[64];
 static atomic_bool pending;
+/** Seconds after which the table is looked for: others may empty all of them. */
+#define LOOK_AGAIN 3
+/** What the tables of charons are called before the TUN device's name. */
+#define PREFIX "gipsec_"
 
 static bool load(void)
 {
@@ -41,8 +44,11 @@ static bool load(void)
 	*(void**)&nft.ctx_free = dlsym(nft.library, "nft_ctx_free");
 	*(void**)&nft.ctx_buffer_error = dlsym(nft.library, "nft_ctx_buffer_error");
 	*(void**)&nft.ctx_get_error_buffer = dlsym(nft.library, "nft_ctx_get_error_buffer");
+	*(void**)&nft.ctx_buffer_output = dlsym(nft.library, "nft_ctx_buffer_output");
+	*(void**)&nft.ctx_get_output_buffer = dlsym(nft.library, "nft_ctx_get_output_buffer");
 	*(void**)&nft.run_cmd_from_buffer = dlsym(nft.library, "nft_run_cmd_from_buffer");
-	return nft.ctx_new && nft.ctx_free && nft.ctx_buffer_error && nft.ctx_get_error_buffer && nft.run_cmd_from_buffer;
+	return nft.ctx_new && nft.ctx_free && nft.ctx_buffer_error && nft.ctx_get_error_buffer &&
+		   nft.ctx_buffer_output && nft.ctx_get_output_buffer && nft.run_cmd_from_buffer;
 }
 
 /** Runs commands as one transaction. */
@@ -60,101 +66,29 @@ static bool run(const char *commands)
 	return FALSE;
 }
 
-static void write_address(FILE *to, const char *what, uint8_t version, const address_t *low, const address_t *high)
+/** Under the lock. */
+static void write_all(void)
 {
-	int family = version == 4 ? AF_INET : AF_INET6;
-	char from[INET6_ADDRSTRLEN] = "", until[INET6_ADDRSTRLEN] = "";
+	char *commands = NULL;
+	size_t length = 0;
+	FILE *to = open_memstream(&commands, &length);
 
-	inet_ntop(family, low->bytes, from, sizeof(from));
-	inet_ntop(family, high->bytes, until, sizeof(until));
-	if (streq(from, until))
+	if (to)
 	{
-		fprintf(to, "%s %s %s ", version == 4 ? "ip" : "ip6", what, from);
+		plain_write(to, table);
+		fclose(to);
+		run(commands);
+		free(commands);
 	}
-	else
-	{
-		fprintf(to, "%s %s %s-%s ", version == 4 ? "ip" : "ip6", what, from, until);
-	}
-}
-
-static void write_ports(FILE *to, const char *what, uint16_t low, uint16_t high)
-{
-	if (low != 0 || high != 0xffff)
-	{
-		fprintf(to, "th %s %u-%u ", what, low, high);
-	}
-}
-
-/** One policy; those for single types of ICMP are left out, which the table does not tell apart. */
-static void write_rule(FILE *to, const selector_t *selector, policy_type_t type)
-{
-	bool all_ports = !selector_has_src_ports(selector) && !selector_has_dst_ports(selector);
-
-	if (!all_ports && (selector->protocol == IPPROTO_ICMP || selector->protocol == IPPROTO_ICMPV6))
-	{
-		return;
-	}
-	fprintf(to, "\t\t");
-	write_address(to, "saddr", selector->version, &selector->src_from, &selector->src_to);
-	write_address(to, "daddr", selector->version, &selector->dst_from, &selector->dst_to);
-	if (selector->protocol)
-	{
-		fprintf(to, "meta l4proto %u ", selector->protocol);
-	}
-	else if (!all_ports)
-	{
-		fprintf(to, "meta l4proto { tcp, udp, udplite, sctp, dccp } ");
-	}
-	write_ports(to, "sport", selector->src_port_from, selector->src_port_to);
-	write_ports(to, "dport", selector->dst_port_from, selector->dst_port_to);
-	fprintf(to, "%s\n", type == POLICY_PASS ? "accept" : "counter drop");
-}
-
-static void write_policy(void *context, const selector_t *selector, policy_dir_t dir, policy_type_t type)
-{
-	/* What is forwarded has a policy of the same kind, which says the same. */
-	if (dir == POLICY_IN)
-	{
-		write_rule(context, selector, type);
-	}
-}
-
-/** The table as the policies are now. */
-static void write_table(FILE *to)
-{
-	uint16_t ike = charon->socket->get_port(charon->socket, FALSE), nat = charon->socket->get_port(charon->socket, TRUE);
-
-	/* Made before it is deleted, so that it may be missing; all in one transaction. */
-	fprintf(to, "table inet %s\ndelete table inet %s\n", table, table);
-	fprintf(to, "table inet %s {\n\tchain plain {\n\t\ttype filter hook prerouting priority " PRIORITY "; policy accept;\n", table);
-	/* Protected packets first, which are the most: also those of others, which only their receiver can open. */
-	fprintf(to, "\t\tmeta l4proto esp accept\n\t\tmeta l4proto ah accept\n");
-	fprintf(to, "\t\tiifname { \"lo\", \"%s\" } accept\n", tun_name());
-	/* IKE, ESP in UDP, and what finds neighbours. */
-	fprintf(to, "\t\tudp dport { %u, %u } fib daddr type local accept\n", ike ?: 500, nat ?: 4500);
-	/* Nothing comes of them without their first one. */
-	fprintf(to, "\t\tip frag-off & 0x1fff != 0 fib daddr type local accept\n");
-	fprintf(to, "\t\tfrag frag-off != 0 fib daddr type local accept\n");
-	fprintf(to, "\t\tip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept\n");
-	spd_list(write_policy, to);
-	fprintf(to, "\t}\n}\n");
 }
 
 static job_requeue_t update(void *unused)
 {
-	char *commands = NULL;
-	size_t length = 0;
-	FILE *to;
-
 	atomic_store(&pending, false);
 	lock->lock(lock);
-	to = ctx ? open_memstream(&commands, &length) : NULL;
-	if (to)
+	if (ctx)
 	{
-		write_table(to);
-		fclose(to);
-		run(commands);
-		free(commands);
+		write_all();
 	}
 	lock->unlock(lock);
 	return JOB_REQUEUE_NONE;
@@ -164,57 +98,117 @@ void plain_changed(void)
 {
 	if (ctx && !atomic_exchange(&pending, true))
 	{
-		lib->processor->queue_job(lib->processor, (job_t*)callback_job_create_with_prio(update, NULL, NULL,
-								  (callback_job_cancel_t)return_false, JOB_PRIO_HIGH));
+		lib->processor->queue_job(lib->processor, (job_t*)callback_job_create_with_prio(update, NULL, NULL, NULL,
+																						JOB_PRIO_HIGH));
 	}
 }
 
-/** Without a table, whatever it is now. */
-static bool remove_table(void)
+/** The names of the tables of charons, each in a line; NULL: they cannot be listed. */
+static const char *list_tables(void)
+{
+	return nft.run_cmd_from_buffer(ctx, "list tables inet") == 0 ? nft.ctx_get_output_buffer(ctx) : NULL;
+}
+
+/** Whether there is a table, once it has been made: whoever loads a firewall anew may begin with removing everything. */
+static bool is_there(void)
+{
+	char line[sizeof(table) + 16];
+	const char *tables = list_tables();
+
+	snprintf(line, sizeof(line), "table inet %s\n", table);
+	return !tables || strstr(tables, line);
+}
+
+static job_requeue_t look(void *unused)
+{
+	bool gone;
+
+	lock->lock(lock);
+	gone = ctx && !is_there();
+	if (gone)
+	{
+		write_all();
+	}
+	lock->unlock(lock);
+	if (gone)
+	{
+		DBG1(DBG_KNL, "the nftables table %s was removed; it is there again", table);
+	}
+	return ctx ? JOB_RESCHEDULE(LOOK_AGAIN) : JOB_REQUEUE_NONE;
+}
+
+static bool remove_table(const char *name)
 {
 	char commands[2 * sizeof(table) + 64];
 
-	snprintf(commands, sizeof(commands), "table inet %s\ndelete table inet %s\n", table, table);
+	snprintf(commands, sizeof(commands), "table inet %s\ndelete table inet %s\n", name, name);
 	return run(commands);
 }
 
-bool plain_create(void)
+/** A table is called after the TUN device: what is no letter or digit in the name is written as a number. */
+static void name_table(const char *tun)
 {
-	size_t length;
+	size_t at = (size_t)snprintf(table, sizeof(table), PREFIX);
 
-	lock = mutex_create(MUTEX_TYPE_DEFAULT);
-	if (!lib->settings->get_bool(lib->settings, "%s.plugins.kernel-gipsec.drop_plain", TRUE, lib->ns))
+	for (; *tun; tun++)
 	{
-		return TRUE;
+		at += (size_t)snprintf(table + at, sizeof(table) - at, isalnum((unsigned char)*tun) ? "%c" : "_%02x", (unsigned char)*tun);
 	}
-	if (!load())
-	{
-		DBG1(DBG_KNL, "plain packets from the network are not dropped: libnftables.so.1 is not installed");
-		return TRUE;
-	}
-	length = (size_t)snprintf(table, sizeof(table), "gipsec_%s", tun_name());
-	for (size_t i = 0; i < length; i++)
-	{
-		table[i] = isalnum((unsigned char)table[i]) ? table[i] : '_';
-	}
-	ctx = nft.ctx_new(0);
-	if (!ctx || nft.ctx_buffer_error(ctx) || !remove_table())
-	{
-		DBG1(DBG_KNL, "plain packets from the network are not dropped: there is no nftables here");
-		if (ctx)
-		{
-			nft.ctx_free(ctx);
-		}
-		ctx = NULL;
-	}
-	return TRUE;
 }
 
-void plain_destroy(void)
+/** Whether the TUN device that a table is called after is there. */
+static bool is_alive(const char *name)
+{
+	char tun[sizeof(table)];
+	size_t length = 0;
+
+	for (name += strlen(PREFIX); *name; name++)
+	{
+		unsigned code;
+
+		if (*name == '_' && sscanf(name + 1, "%2x", &code) == 1 && name[1] && name[2])
+		{
+			tun[length++] = (char)code;
+			name += 2;
+		}
+		else
+		{
+			tun[length++] = *name;
+		}
+	}
+	tun[length] = '\0';
+	return if_nametoindex(tun) != 0;
+}
+
+/** The tables of charons that were killed: their packets may go again. */
+static void remove_old(void)
+{
+	const char *tables = list_tables();
+	char *copy = tables ? strdup(tables) : NULL, *rest = copy, *line, name[sizeof(table)];
+
+	while (rest && (line = strsep(&rest, "\n")))
+	{
+		if (sscanf(line, "table inet %63s", name) == 1 && strpfx(name, PREFIX) && (streq(name, table) || !is_alive(name)))
+		{
+			DBG1(DBG_KNL, "removing the nftables table %s of a charon that is gone", name);
+			remove_table(name);
+		}
+	}
+	free(copy);
+}
+
+/** Whether the table is wanted. Where others make the routes, a policy for everything does not mean everything. */
+static bool is_wanted(void)
+{
+	bool routes = lib->settings->get_bool(lib->settings, "%s.install_routes", TRUE, lib->ns);
+
+	return lib->settings->get_bool(lib->settings, "%s.plugins.kernel-gipsec.drop_plain", routes, lib->ns);
+}
+
+static void close_library(void)
 {
 	if (ctx)
 	{
-		remove_table();
 		nft.ctx_free(ctx);
 	}
 	ctx = NULL;
@@ -223,5 +217,50 @@ void plain_destroy(void)
 		dlclose(nft.library);
 		nft.library = NULL;
 	}
+}
+
+bool plain_create(void)
+{
+	bool wanted = is_wanted();
+
+	lock = mutex_create(MUTEX_TYPE_DEFAULT);
+	name_table(tun_name());
+	if (!load())
+	{
+		if (wanted)
+		{
+			DBG1(DBG_KNL, "plain packets from the network are not dropped: libnftables.so.1 is not installed");
+		}
+		close_library();
+		return TRUE;
+	}
+	ctx = nft.ctx_new(0);
+	if (!ctx || nft.ctx_buffer_error(ctx) || nft.ctx_buffer_output(ctx) || !list_tables())
+	{
+		if (wanted)
+		{
+			DBG1(DBG_KNL, "plain packets from the network are not dropped: there is no nftables here");
+		}
+		close_library();
+		return TRUE;
+	}
+	remove_old();
+	if (!wanted)
+	{
+		close_library();
+		return TRUE;
+	}
+	lib->scheduler->schedule_job(lib->scheduler, (job_t*)callback_job_create(look, NULL, NULL, NULL), LOOK_AGAIN);
+	plain_changed();
+	return TRUE;
+}
+
+void plain_destroy(void)
+{
+	if (ctx)
+	{
+		remove_table(table);
+	}
+	close_library();
 	lock->destroy(lock);
 }

@@ -24,6 +24,13 @@ selector_t selector_create(traffic_selector_t *src, traffic_selector_t *dst);
 /** Whether it is for packets of a flow. */
 bool selector_matches(const selector_t *this, const flow_t *flow);
 
+/** Whether packets of a protocol have ports. */
+static inline bool protocol_has_ports(uint8_t protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
+		   protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
+}
+
 /** Whether it is for some ports alone. */
 static inline bool selector_has_src_ports(const selector_t *this)
 {

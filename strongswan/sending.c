@@ -274,15 +274,30 @@ static bool must_cut(const sa_use_t *use, const outgoing_t *packet)
 
 static void send_cut(sender_state_t *this, const sa_use_t *use, raw_t *raw, const outgoing_t *packet)
 {
-	uint32_t mtu = atomic_load_explicit(&use->sa->outer_mtu, memory_order_relaxed);
 	uint8_t fragment[IP_MAX_PACKET];
 	flow_t flow;
 
-	if (!ip_parse(packet->packet, packet->length, &flow) ||
-		!fragment_cut(packet->packet, &flow, min(mtu, IP_MAX_PACKET), this->id++, fragment, send_fragment, raw))
+	if (!ip_parse(packet->packet, packet->length, &flow))
 	{
-		complain(COMPLAIN_SEND, "a packet could not be sent in fragments: %s", strerror(errno));
+		return;
 	}
+	for (int attempt = 0; attempt < 2; attempt++)
+	{
+		uint32_t mtu = atomic_load_explicit(&use->sa->outer_mtu, memory_order_relaxed);
+
+		errno = EINVAL;
+		if (fragment_cut(packet->packet, &flow, min(mtu, IP_MAX_PACKET), this->id++, fragment, send_fragment, raw))
+		{
+			return;
+		}
+		if (errno != EMSGSIZE)
+		{
+			break;
+		}
+		/* The path takes less by now. */
+		send_learn(raw->fd);
+	}
+	complain(COMPLAIN_SEND, "a packet could not be sent in fragments: %s", strerror(errno));
 }
 
 /** Sends packets that are not cut, but those that turn out to have to be. */

@@ -351,8 +351,8 @@ void spd_inbound(flow_cache_t *cache, const sa_use_t *use, const flow_t *flows[]
 	lock->unlock(lock);
 }
 
-void spd_list(void (*show)(void *context, const selector_t *selector, policy_dir_t dir, policy_type_t type),
-			  void *context)
+void spd_list(void (*show)(void *context, const selector_t *selector, policy_dir_t dir, policy_type_t type, host_t *src,
+						   host_t *dst), void *context)
 {
 	rule_t *rule;
 
@@ -360,7 +360,7 @@ void spd_list(void (*show)(void *context, const selector_t *selector, policy_dir
 	for (int at = 0; at < array_count(rules); at++)
 	{
 		array_get(rules, at, &rule);
-		show(context, &rule->selector, rule->dir, rule->type);
+		show(context, &rule->selector, rule->dir, rule->type, rule->src, rule->dst);
 	}
 	lock->unlock(lock);
 }

@@ -35,8 +35,8 @@ verdict_t spd_outbound(flow_cache_t *cache, const flow_t *flow, sa_use_t *use);
 /** Whether packets that came out of an SA may be these; as many answers as flows. */
 void spd_inbound(flow_cache_t *cache, const sa_use_t *use, const flow_t *flows[], size_t count, bool allowed[]);
 
-/** Shows all policies, in the order in which they are looked at. */
-void spd_list(void (*show)(void *context, const selector_t *selector, policy_dir_t dir, policy_type_t type),
-			  void *context);
+/** Shows all policies, in the order in which they are looked at; between which hosts they are, or NULL. */
+void spd_list(void (*show)(void *context, const selector_t *selector, policy_dir_t dir, policy_type_t type, host_t *src,
+						   host_t *dst), void *context);
 
 #endif

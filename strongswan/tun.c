@@ -29,6 +29,13 @@ char *tun_name(void)
 	return name;
 }
 
+unsigned tun_index(void)
+{
+	struct ifreq ifr = {0};
+
+	return ioctl(queues[0], TUNGETIFF, &ifr) == 0 ? if_nametoindex(ifr.ifr_name) : 0;
+}
+
 int tun_queue(size_t number)
 {
 	return queues[number];

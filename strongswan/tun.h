@@ -15,6 +15,9 @@ void tun_destroy(void);
 /** Its name, such as "ipsec0". */
 char *tun_name(void);
 
+/** Its number, whatever its name is by now; 0: it is gone. */
+unsigned tun_index(void);
+
 /** The descriptor of a queue, which does not block. */
 int tun_queue(size_t number);
 

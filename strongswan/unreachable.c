@@ -36,12 +36,13 @@ static void add_attribute(request_t *this, uint16_t type, const void *data, size
 }
 
 /** The kernel's answer; 0, or an error. */
-static int change(uint16_t type, uint16_t flags, uint32_t in_table, const void *net, size_t length, uint8_t prefix)
+static int change(uint16_t type, uint16_t flags, const void *net, size_t length, uint8_t prefix)
 {
+	static uint32_t last;
 	uint32_t metric = METRIC;
 	request_t request = {
 		.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(request.route)), .nlmsg_type = type,
-				   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags},
+				   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags, .nlmsg_seq = ++last},
 		.route = {.rtm_family = length == 4 ? AF_INET : AF_INET6, .rtm_dst_len = prefix, .rtm_protocol = MADE_BY_US,
 				  .rtm_scope = RT_SCOPE_UNIVERSE, .rtm_type = RTN_UNREACHABLE},
 	};
@@ -53,7 +54,7 @@ static int change(uint16_t type, uint16_t flags, uint32_t in_table, const void *
 	ssize_t got;
 
 	add_attribute(&request, RTA_DST, net, length);
-	add_attribute(&request, RTA_TABLE, &in_table, sizeof(in_table));
+	add_attribute(&request, RTA_TABLE, &table, sizeof(table));
 	add_attribute(&request, RTA_PRIORITY, &metric, sizeof(metric));
 	if (send(fd, &request, request.header.nlmsg_len, 0) < 0)
 	{
@@ -63,7 +64,8 @@ static int change(uint16_t type, uint16_t flags, uint32_t in_table, const void *
 	{
 		got = recv(fd, &answer, sizeof(answer), 0);
 	}
-	while (got < 0 && errno == EINTR);
+	/* An answer that came too late belongs to an earlier request. */
+	while ((got < 0 && errno == EINTR) || (got >= (ssize_t)sizeof(answer.header) && answer.header.nlmsg_seq != last));
 	if (got < (ssize_t)(sizeof(answer.header) + sizeof(answer.error)) || answer.header.nlmsg_type != NLMSG_ERROR)
 	{
 		return got < 0 ? errno : EIO;
@@ -73,33 +75,34 @@ static int change(uint16_t type, uint16_t flags, uint32_t in_table, const void *
 
 /** A route that was found. */
 typedef struct found_t {
-	uint32_t table;
 	uint8_t net[16], length, prefix;
+	/** One of ours. */
+	bool ours;
 } found_t;
 
-/** Whether a route is one of ours. */
+/** Reads a route; whether it is in the table. */
 static bool read_route(const struct nlmsghdr *header, found_t *found)
 {
 	struct rtmsg *route = NLMSG_DATA(header);
-	uint32_t left = (uint32_t)RTM_PAYLOAD(header);
+	uint32_t left = (uint32_t)RTM_PAYLOAD(header), in_table = route->rtm_table;
 
-	*found = (found_t){.table = route->rtm_table, .prefix = route->rtm_dst_len,
-					   .length = route->rtm_family == AF_INET ? 4 : 16};
+	*found = (found_t){.prefix = route->rtm_dst_len, .length = route->rtm_family == AF_INET ? 4 : 16,
+					   .ours = route->rtm_protocol == MADE_BY_US && route->rtm_type == RTN_UNREACHABLE};
 	for (struct rtattr *at = RTM_RTA(route); RTA_OK(at, left); at = RTA_NEXT(at, left))
 	{
 		if (at->rta_type == RTA_DST && RTA_PAYLOAD(at) <= sizeof(found->net))
 		{
 			memcpy(found->net, RTA_DATA(at), RTA_PAYLOAD(at));
 		}
-		else if (at->rta_type == RTA_TABLE && RTA_PAYLOAD(at) == sizeof(found->table))
+		else if (at->rta_type == RTA_TABLE && RTA_PAYLOAD(at) == sizeof(in_table))
 		{
-			memcpy(&found->table, RTA_DATA(at), sizeof(found->table));
+			memcpy(&in_table, RTA_DATA(at), sizeof(in_table));
 		}
 	}
-	return route->rtm_protocol == MADE_BY_US && route->rtm_type == RTN_UNREACHABLE;
+	return in_table == table;
 }
 
-/** All of ours, into `routes`. */
+/** All of the table, into `routes`. */
 static void list(array_t *routes)
 {
 	struct {
@@ -146,20 +149,33 @@ static void list(array_t *routes)
 	}
 }
 
-/** What a charon left that was killed: its packets may go again. */
+/** What a charon left that was killed: its packets may go again. Those of one that lives have its routes before them. */
 static void remove_old(void)
 {
 	array_t *routes = array_create(sizeof(found_t), 0);
-	found_t found;
+	found_t found, other;
+	int removed = 0;
 
 	list(routes);
-	if (array_count(routes))
+	for (int at = 0; at < array_count(routes); at++)
 	{
-		DBG1(DBG_KNL, "removing %d unreachable routes of a charon that is gone", array_count(routes));
+		bool lives = FALSE;
+
+		array_get(routes, at, &found);
+		for (int i = 0; found.ours && !lives && i < array_count(routes); i++)
+		{
+			array_get(routes, i, &other);
+			lives = !other.ours && other.length == found.length && other.prefix == found.prefix &&
+					!memcmp(other.net, found.net, sizeof(found.net));
+		}
+		if (found.ours && !lives)
+		{
+			removed += change(RTM_DELROUTE, 0, found.net, found.length, found.prefix) == 0;
+		}
 	}
-	while (array_remove(routes, ARRAY_HEAD, &found))
+	if (removed)
 	{
-		change(RTM_DELROUTE, 0, found.table, found.net, found.length, found.prefix);
+		DBG1(DBG_KNL, "removed %d unreachable routes of a charon that is gone", removed);
 	}
 	array_destroy(routes);
 }
@@ -176,7 +192,7 @@ bool unreachable_create(void)
 		return FALSE;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	table = (uint32_t)number;
+	table = number > 0 ? (uint32_t)number : RT_TABLE_MAIN;
 	remove_old();
 	/* In the main table they would be taken for ways to peers. */
 	if (number <= 0 || !lib->settings->get_bool(lib->settings, "%s.plugins.kernel-gipsec.unreachable", TRUE, lib->ns))
@@ -197,7 +213,7 @@ void unreachable_destroy(void)
 
 void unreachable_add(chunk_t net, uint8_t prefix)
 {
-	int error = fd < 0 ? 0 : change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, table, net.ptr, net.len, prefix);
+	int error = fd < 0 ? 0 : change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, net.ptr, net.len, prefix);
 
 	if (error)
 	{
@@ -209,6 +225,6 @@ void unreachable_delete(chunk_t net, uint8_t prefix)
 {
 	if (fd >= 0)
 	{
-		change(RTM_DELROUTE, 0, table, net.ptr, net.len, prefix);
+		change(RTM_DELROUTE, 0, net.ptr, net.len, prefix);
 	}
 }

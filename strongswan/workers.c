@@ -4,6 +4,7 @@
 #include "events.h"
 #include "inbound.h"
 #include "outbound.h"
+#include "plain.h"
 #include "receiving.h"
 #include "routes.h"
 #include "tun.h"
@@ -27,7 +28,7 @@
 /** Nanoseconds that a reader then lets messages gather. */
 #define GATHER 100000
 /** Times that it reads one socket before it looks at others. */
-#define ROUNDS 16
+#define ROUNDS 4
 
 typedef struct worker_t {
 	size_t number;
@@ -70,6 +71,7 @@ static job_requeue_t mend_tun(void *unused)
 	if (tun_recreate())
 	{
 		DBG1(DBG_KNL, "the TUN device %s was removed; it is there again, without addresses that others gave it", tun_name());
+		plain_changed();
 	}
 	if (!routes_reinstall())
 	{

@@ -311,6 +311,12 @@ long_packets() {
         in_a ping -c 3 -i .05 -W 2 -s "$size" -M dont -I "$from" "$to" >"$dir/out" || fail "$size bytes: $(cat "$dir/out")"
     done
     protected
+    # The path gets narrower while all packets are cut already.
+    for mtu in 1450 1400 1320; do
+        for side in a b; do ip -n "$tag$side" link set e0 mtu "$mtu"; done
+        for _ in 1 2; do in_a ping -c 1 -W 1 -s 5000 -M dont -I "$from" "$to" >/dev/null 2>&1; done
+        in_a ping -c 3 -i .05 -W 2 -s 5000 -M dont -I "$from" "$to" >"$dir/out" || fail "5000 bytes and an MTU of $mtu: $(cat "$dir/out")"
+    done
     [ "$(in_b cat /proc/net/snmp /proc/net/snmp6 | awk '/^Ip: F/{for (i = 2; i <= NF; i++) if ($i == "ReasmOKs") at = i}
         /^Ip: [0-9]/{all += $at} /^Ip6ReasmOKs/{all += $2} END {print all}')" -gt 0 ] || fail "nothing was cut on the way"
 }
@@ -366,8 +372,18 @@ def packet(src, dst, text):
     return head[:10] + struct.pack('!H', csum(head)) + head[12:] + udp
 s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
 mac = bytes.fromhex(sys.argv[4].replace(':', ''))
+def send(bytes): s.sendto(bytes, ('e0', 0x0800, 0, 0, mac))
+def cut(packet, offset, more):
+    head = packet[:4] + struct.pack('!HH', 77, offset // 8 | more) + packet[8:10] + b'\0\0' + packet[12:20]
+    head = struct.pack('!BBH', 0x45, 0, 20 + len(packet) - 20) + head[4:]
+    return head[:10] + struct.pack('!H', csum(head)) + head[12:] + packet[20:]
 for src, text in ((sys.argv[1], b'spoofed'), (sys.argv[3], b'plain')):
-    s.sendto(packet(src, sys.argv[2], text), ('e0', 0x0800, 0, 0, mac))
+    send(packet(src, sys.argv[2], text))
+# A later fragment, which ought to complete what came through the tunnel.
+whole = packet(sys.argv[1], sys.argv[2], b'first-part-of-24-bytes.!rest')
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+raw.sendto(cut(whole[:20 + 32], 0, 0x2000), (sys.argv[2], 0))
+send(cut(whole[:20] + whole[20 + 32:], 32, 0))
 PY
     # Through the tunnel it arrives.
     in_a python3 -c "
@@ -378,9 +394,14 @@ s.sendto(b'protected', ('$b_in', 7777))"
     wait "$listener"
     grep -q '^protected' "$dir/heard" || fail "what is protected is lost: $(cat "$dir/heard")"
     grep -q '^spoofed' "$dir/heard" && fail "what is not protected got through"
+    grep -q '^first-part' "$dir/heard" && fail "what is not protected completed what is"
     # No policy is for that address.
     grep -q '^plain' "$dir/heard" || fail "what need not be protected is lost: $(cat "$dir/heard")"
-    in_b nft list table inet "gipsec_$(tun b)" | grep -q 'counter packets 1 .*drop' || fail "not counted: $(in_b nft list ruleset)"
+    in_b nft list table inet "gipsec_$(tun b)" | grep -q 'counter packets 2 .*drop' || fail "not counted: $(in_b nft list ruleset)"
+    # Whoever loads a firewall anew begins so.
+    in_b nft flush ruleset
+    eventually 10 "the table is back" sh -c "ip netns exec ${tag}b nft list table inet gipsec_ipsec0 | grep -q drop"
+    log_has b 'was removed; it is there again' || fail "not said"
     stop b KILL
     in_b nft list table inet gipsec_ipsec0 | grep -q drop || fail "the table goes with charon"
     launch b
@@ -405,7 +426,7 @@ unreachable() {
     in_a ip route get 10.2.0.1 >"$dir/out" 2>&1 && fail "there is another way: $(cat "$dir/out")"
     launch a
     in_a ip route show table 220 | grep -q unreachable && fail "an old route is left: $(in_a ip route show table 220)"
-    log_has a 'removing 1 unreachable routes' || fail "not said"
+    log_has a 'removed 1 unreachable routes' || fail "not said"
     initiate net
     pings "after"
     stop a

@@ -129,6 +129,9 @@ static void drop(fragments_t *this)
 	free((uint8_t*)this->packet);
 }
 
+/** Seconds. */
+static int64_t now = 100;
+
 static bool add(reassembly_t *reassembly, const uint8_t *bytes, size_t length, bool first, uint8_t **packet, size_t *whole)
 {
 	flow_t flow;
@@ -139,11 +142,118 @@ static bool add(reassembly_t *reassembly, const uint8_t *bytes, size_t length, b
 	}
 	if (flow.later_fragment)
 	{
-		return reassembly_add(reassembly, bytes, &flow, packet, whole) == ASSEMBLED_WHOLE;
+		return reassembly_add(reassembly, bytes, &flow, now, packet, whole) == ASSEMBLED_WHOLE;
 	}
 	CHECK(first || damaged, "one first fragment");
-	reassembly_begin(reassembly, bytes, &flow);
+	reassembly_begin(reassembly, bytes, &flow, now);
 	return false;
+}
+
+/** A fragment of its own: `offset` in eights. */
+static void give(reassembly_t *reassembly, bool four, uint8_t src, uint8_t dst, uint8_t protocol, uint32_t id, size_t offset,
+				 bool more, size_t payload, bool *whole, size_t *length)
+{
+	static uint8_t made[70000];
+	size_t header = four ? 20 : 48;
+	uint8_t *packet, *copy;
+	flow_t flow;
+
+	memset(made, 0, header);
+	memset(made + header, (int)(offset * 7 + src), payload);
+	if (four)
+	{
+		made[0] = 0x45;
+		put16(made + 2, (uint16_t)(header + payload));
+		put16(made + 4, (uint16_t)id);
+		put16(made + 6, (uint16_t)(offset | (more ? 0x2000 : 0)));
+		made[9] = protocol;
+		made[15] = src;
+		made[19] = dst;
+	}
+	else
+	{
+		made[0] = 0x60;
+		put16(made + 4, (uint16_t)(8 + payload));
+		made[6] = 44;
+		made[23] = src;
+		made[39] = dst;
+		made[40] = protocol;
+		put16(made + 42, (uint16_t)(offset * 8 | more));
+		put32(made + 44, id);
+	}
+	copy = copy_of(made, header + payload);
+	*whole = false;
+	if (CHECK(ip_parse(copy, header + payload, &flow) && flow.fragment, "a fragment"))
+	{
+		if (flow.later_fragment)
+		{
+			*whole = reassembly_add(reassembly, copy, &flow, now, &packet, length) == ASSEMBLED_WHOLE;
+		}
+		else
+		{
+			reassembly_begin(reassembly, copy, &flow, now);
+		}
+	}
+	free(copy);
+}
+
+/** What belongs together, and what does not; time; lengths that no packet has. */
+static void test_rules(void)
+{
+	reassembly_t *reassembly = reassembly_create();
+	bool whole;
+	size_t length = 0;
+
+	if (!reassembly)
+	{
+		abort();
+	}
+	for (int four = 0; four < 2; four++)
+	{
+		/* One that differs in one thing is not the rest of it. */
+		for (int other = 0; other < 5; other++)
+		{
+			give(reassembly, four, 1, 2, 17, 9, 0, true, 16, &whole, &length);
+			give(reassembly, other == 0 ? !four : four, other == 1 ? 3 : 1, other == 2 ? 3 : 2, other == 3 && four ? 6 : 17,
+				 other == 4 || (other == 3 && !four) ? 8 : 9, 2, false, 5, &whole, &length);
+			CHECK(!whole, "the rest of another packet");
+			give(reassembly, four, 1, 2, 17, 9, 2, false, 5, &whole, &length);
+			CHECK(whole && length == (four ? 20u : 40u) + 21, "its own rest");
+			give(reassembly, four, 1, 2, 17, 9, 2, false, 5, &whole, &length);
+			CHECK(!whole, "a packet comes once");
+		}
+		/* Four at once, with lone fragments in between, which take no place. */
+		for (uint8_t number = 0; number < 4; number++)
+		{
+			give(reassembly, four, number, 2, 17, 7, 0, true, 8, &whole, &length);
+			give(reassembly, four, (uint8_t)(100 + number), 2, 17, 7, 1, false, 8, &whole, &length);
+			CHECK(!whole, "a rest alone");
+		}
+		for (uint8_t number = 0; number < 4; number++)
+		{
+			give(reassembly, four, number, 2, 17, 7, 1, false, 3, &whole, &length);
+			CHECK(whole, "four at once");
+		}
+		/* Parts that are not of eights, but the last. */
+		give(reassembly, four, 1, 2, 17, 5, 0, true, 13, &whole, &length);
+		give(reassembly, four, 1, 2, 17, 5, 1, false, 8, &whole, &length);
+		CHECK(!whole, "a first part that is not of eights");
+		give(reassembly, four, 1, 2, 17, 5, 0, true, 16, &whole, &length);
+		give(reassembly, four, 1, 2, 17, 5, 2, true, 9, &whole, &length);
+		give(reassembly, four, 1, 2, 17, 5, 3, false, 8, &whole, &length);
+		CHECK(!whole, "a part that is not of eights");
+		/* No longer than a packet can be, whatever the offsets say. */
+		give(reassembly, four, 1, 2, 17, 4, 0, true, 60000, &whole, &length);
+		give(reassembly, four, 1, 2, 17, 4, 7500, true, 5400, &whole, &length);
+		give(reassembly, four, 1, 2, 17, 4, 8175, false, 2000, &whole, &length);
+		CHECK(!whole, "longer than any packet");
+		/* Late. */
+		give(reassembly, four, 1, 2, 17, 3, 0, true, 16, &whole, &length);
+		now += REASSEMBLY_PATIENCE + 1;
+		give(reassembly, four, 1, 2, 17, 3, 2, false, 16, &whole, &length);
+		CHECK(!whole, "the rest came too late: it may be that of another packet");
+	}
+	reassembly_destroy(reassembly);
 }
 
 /** What was cut comes out again: by the naive receiver, and by ours, with others in between. */
@@ -242,6 +352,7 @@ int main(int argc, char *argv[])
 	unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 0) : ROUNDS;
 	reassembly_t *reassembly = reassembly_create();
 
+	test_rules();
 	for (round_now = 0; reassembly && round_now < rounds; round_now++)
 	{
 		(round_now % 2 ? test_damage : test_cut)(reassembly);
