@@ -272,9 +272,6 @@ impl Backend {
         let mut attached = self.client.is_attached();
         worker.wake(self.offer.polling);
         let (mut quiet, mut any): (Option<Instant>, bool) = (None, false);
-        if thread == 0 {
-            self.look_for_reset(&rings[CONTROL_QUEUE]);
-        }
         {
             let memory = self.memory.load();
             rings.iter().try_for_each(|ring| worker::stop_kicks(&memory, ring))?;
@@ -337,9 +334,9 @@ impl Backend {
     /// that boots. Indices wrap: after a multiple of 65,536 commands, a driver that goes on does so from index 0 too. A new
     /// one that comes then, and has its ring at the very same place, is not recognized; its ATTACH is refused, and the SAs
     /// stay until VHOST_USER_RESET_DEVICE or the end of the connection.
-    fn look_for_reset(&self, control: &Ring) {
-        let state = control.lock();
-        if !state.queue.ready() {
+    pub fn controlq_starts(&self) {
+        let state = self.rings[CONTROL_QUEUE].lock();
+        if state.queue.ready() {
             return;
         }
         let Some((index, places)) = self.stopped.lock().take() else { return };
@@ -347,6 +344,8 @@ impl Backend {
         drop(state);
         if is_new {
             self.client.detach();
+            // Data workers forget what they have.
+            self.wake_all();
         }
     }
 }

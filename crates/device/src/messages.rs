@@ -101,6 +101,9 @@ impl Messages {
     /// Starts a ring that has what it needs.
     fn start(&self, index: usize, ring: &Ring) {
         if ring.kick().is_some() {
+            if index == CONTROL_QUEUE {
+                self.backend.controlq_starts();
+            }
             ring.lock().queue.set_ready(true);
             self.backend.wake(index / 2);
         }

@@ -307,15 +307,20 @@ fn a_driver_that_starts_anew_is_detached_and_one_that_pauses_is_not() {
     let base = driver.frontend.get_vring_base(0).unwrap();
     assert_eq!(base, 1);
     driver.start_queue(0, 1).unwrap();
-    assert_eq!(driver.totals().sas.get(), 0, "it is attached still");
-    driver.frontend.get_vring_base(0).unwrap();
-    let used_index = vm_memory::GuestAddress(driver.table(0) + 0x6002);
-    vm_memory::Bytes::write_obj(&driver.memory, 0u16, used_index).unwrap();
-    driver.set_avail_index(0, 0);
-    (driver.queues[0].next_avail, driver.queues[0].last_used) = (0, 0);
-    driver.start_queue(0, 0).unwrap();
-    assert_eq!(driver.command(&Command::Statistics, 0), Err(RequestStatus::NotAttached));
-    driver.attach(AttachMode::Exclusive).unwrap();
+    // Also while the device looks for more work.
+    for _ in 0..50 {
+        for _ in 0..10 {
+            assert_eq!(driver.totals().sas.get(), 0, "it is attached still");
+        }
+        driver.frontend.get_vring_base(0).unwrap();
+        let used_index = vm_memory::GuestAddress(driver.table(0) + 0x6002);
+        vm_memory::Bytes::write_obj(&driver.memory, 0u16, used_index).unwrap();
+        driver.set_avail_index(0, 0);
+        (driver.queues[0].next_avail, driver.queues[0].last_used) = (0, 0);
+        driver.start_queue(0, 0).unwrap();
+        assert_eq!(driver.command(&Command::Statistics, 0), Err(RequestStatus::NotAttached));
+        driver.attach(AttachMode::Exclusive).unwrap();
+    }
 }
 
 #[test]
