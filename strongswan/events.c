@@ -79,7 +79,7 @@ static void queue(event_t event)
 
 	*this = event;
 	lib->processor->queue_job(lib->processor, (job_t*)callback_job_create((callback_job_cb_t)raise_event, this,
-							  (callback_job_cleanup_t)event_destroy, (callback_job_cancel_t)return_false));
+							  (callback_job_cleanup_t)event_destroy, NULL));
 }
 
 void event_expire(uint8_t protocol, uint32_t spi, host_t *dst, bool hard)

@@ -12,6 +12,11 @@
 #include <stdatomic.h>
 #include <threading/mutex.h>
 
+/** Seconds after which the table is looked for: others may empty all of them. */
+#define LOOK_AGAIN 3
+/** What the tables of charons are called before the TUN device's name. */
+#define PREFIX "gipsec_"
+
 /* The functions of libnftables, which need not be installed: its interface has been the same since its first version. */
 static struct {
 	void *library;
@@ -28,10 +33,8 @@ static mutex_t *lock;
 static void *ctx;
 static char table[64];
 static atomic_bool pending;
-/** Seconds after which the table is looked for: others may empty all of them. */
-#define LOOK_AGAIN 3
-/** What the tables of charons are called before the TUN device's name. */
-#define PREFIX "gipsec_"
+/** The table is not what it should be: it could not be written. */
+static bool stale;
 
 static bool load(void)
 {
@@ -73,11 +76,12 @@ static void write_all(void)
 	size_t length = 0;
 	FILE *to = open_memstream(&commands, &length);
 
+	stale = TRUE;
 	if (to)
 	{
 		plain_write(to, table);
 		fclose(to);
-		run(commands);
+		stale = !run(commands);
 		free(commands);
 	}
 }
@@ -103,13 +107,13 @@ void plain_changed(void)
 	}
 }
 
-/** The names of the tables of charons, each in a line; NULL: they cannot be listed. */
+/** The names of all tables of this family, each in a line; NULL: they cannot be listed. */
 static const char *list_tables(void)
 {
 	return nft.run_cmd_from_buffer(ctx, "list tables inet") == 0 ? nft.ctx_get_output_buffer(ctx) : NULL;
 }
 
-/** Whether there is a table, once it has been made: whoever loads a firewall anew may begin with removing everything. */
+/** Whether the table is there, as far as can be seen: whoever loads a firewall anew may begin with removing everything. */
 static bool is_there(void)
 {
 	char line[sizeof(table) + 16];
@@ -121,20 +125,22 @@ static bool is_there(void)
 
 static job_requeue_t look(void *unused)
 {
-	bool gone;
+	bool wanted;
 
 	lock->lock(lock);
-	gone = ctx && !is_there();
-	if (gone)
+	wanted = ctx != NULL;
+	if (wanted && (stale || !is_there()))
 	{
+		bool removed = !stale;
+
 		write_all();
+		if (removed && !stale)
+		{
+			DBG1(DBG_KNL, "the nftables table %s was removed; it is there again", table);
+		}
 	}
 	lock->unlock(lock);
-	if (gone)
-	{
-		DBG1(DBG_KNL, "the nftables table %s was removed; it is there again", table);
-	}
-	return ctx ? JOB_RESCHEDULE(LOOK_AGAIN) : JOB_REQUEUE_NONE;
+	return wanted ? JOB_RESCHEDULE(LOOK_AGAIN) : JOB_REQUEUE_NONE;
 }
 
 static bool remove_table(const char *name)
@@ -219,40 +225,43 @@ static void close_library(void)
 	}
 }
 
-bool plain_create(void)
+/** Whether nftables can be used, and if not, why. */
+static bool open_library(const char **why)
+{
+	*why = "libnftables.so.1 is not installed";
+	if (!load())
+	{
+		return FALSE;
+	}
+	*why = "there is no nftables here";
+	ctx = nft.ctx_new(0);
+	return ctx && !nft.ctx_buffer_error(ctx) && !nft.ctx_buffer_output(ctx) && list_tables();
+}
+
+void plain_create(void)
 {
 	bool wanted = is_wanted();
+	const char *why;
 
 	lock = mutex_create(MUTEX_TYPE_DEFAULT);
 	name_table(tun_name());
-	if (!load())
+	if (!open_library(&why))
 	{
 		if (wanted)
 		{
-			DBG1(DBG_KNL, "plain packets from the network are not dropped: libnftables.so.1 is not installed");
+			DBG1(DBG_KNL, "plain packets from the network are not dropped: %s", why);
 		}
 		close_library();
-		return TRUE;
-	}
-	ctx = nft.ctx_new(0);
-	if (!ctx || nft.ctx_buffer_error(ctx) || nft.ctx_buffer_output(ctx) || !list_tables())
-	{
-		if (wanted)
-		{
-			DBG1(DBG_KNL, "plain packets from the network are not dropped: there is no nftables here");
-		}
-		close_library();
-		return TRUE;
+		return;
 	}
 	remove_old();
 	if (!wanted)
 	{
 		close_library();
-		return TRUE;
+		return;
 	}
 	lib->scheduler->schedule_job(lib->scheduler, (job_t*)callback_job_create(look, NULL, NULL, NULL), LOOK_AGAIN);
 	plain_changed();
-	return TRUE;
 }
 
 void plain_destroy(void)

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 /** Removes the table that another charon left; logs what is wrong. */
-bool plain_create(void);
+void plain_create(void);
 void plain_destroy(void);
 
 /** Inbound policies have changed: the table follows soon, once for many changes. */

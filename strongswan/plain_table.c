@@ -26,12 +26,13 @@ static void write_address(FILE *to, const char *what, uint8_t version, const add
 	}
 }
 
-static void write_host(FILE *to, host_t *host)
+static void write_host(FILE *to, const char *what, host_t *host)
 {
-	char text[INET6_ADDRSTRLEN] = "";
+	address_t address = {{0}};
+	chunk_t bytes = host->get_address(host);
 
-	inet_ntop(host->get_family(host), host->get_address(host).ptr, text, sizeof(text));
-	fprintf(to, "%s", text);
+	memcpy(address.bytes, bytes.ptr, min(bytes.len, sizeof(address.bytes)));
+	write_address(to, what, host->get_family(host) == AF_INET ? 4 : 6, &address, &address);
 }
 
 static void write_ports(FILE *to, const char *what, uint16_t low, uint16_t high)
@@ -95,11 +96,10 @@ static void write_hosts(void *context, const selector_t *selector, policy_dir_t 
 	{
 		fragment = "ip frag-off & 0x1fff != 0";
 	}
-	fprintf(this->to, "\t\t%s saddr ", src->get_family(src) == AF_INET ? "ip" : "ip6");
-	write_host(this->to, src);
-	fprintf(this->to, " %s daddr ", src->get_family(src) == AF_INET ? "ip" : "ip6");
-	write_host(this->to, dst);
-	fprintf(this->to, " meta l4proto udp %s accept\n", fragment);
+	fprintf(this->to, "\t\t");
+	write_host(this->to, "saddr", src);
+	write_host(this->to, "daddr", dst);
+	fprintf(this->to, "meta l4proto udp %s accept\n", fragment);
 }
 
 static void write_policy(void *context, const selector_t *selector, policy_dir_t dir, policy_type_t type, host_t *src,

@@ -58,7 +58,7 @@ static void on_lost(void)
 {
 	DBG1(DBG_KNL, "the accelerator is gone");
 	lib->processor->queue_job(lib->processor, (job_t*)callback_job_create(replace_accelerator, NULL, NULL,
-							  (callback_job_cancel_t)return_false));
+							  NULL));
 }
 
 static bool start_workers(kernel_gipsec_plugin_t *this, plugin_feature_t *feature, bool reg, void *unused)

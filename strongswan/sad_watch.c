@@ -65,7 +65,7 @@ void sad_schedule(sa_t *sa, uint64_t seconds, bool hard)
 		.id = sa->id,
 	);
 	lib->scheduler->schedule_job(lib->scheduler, (job_t*)callback_job_create((callback_job_cb_t)expire, expiry, free,
-								 (callback_job_cancel_t)return_false), (uint32_t)min(seconds, UINT32_MAX));
+								 NULL), (uint32_t)min(seconds, UINT32_MAX));
 }
 
 void sad_count(sa_use_t *use, uint64_t packets, uint64_t bytes)

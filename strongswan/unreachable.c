@@ -180,7 +180,7 @@ static void remove_old(void)
 	array_destroy(routes);
 }
 
-bool unreachable_create(void)
+void unreachable_create(void)
 {
 	int number = lib->settings->get_int(lib->settings, "%s.routing_table", TABLE, lib->ns);
 	struct timeval patience = {.tv_sec = 2};
@@ -189,7 +189,7 @@ bool unreachable_create(void)
 	if (fd < 0)
 	{
 		DBG1(DBG_KNL, "there are no unreachable routes: %s", strerror(errno));
-		return FALSE;
+		return;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	table = number > 0 ? (uint32_t)number : RT_TABLE_MAIN;
@@ -199,7 +199,6 @@ bool unreachable_create(void)
 	{
 		unreachable_destroy();
 	}
-	return TRUE;
 }
 
 void unreachable_destroy(void)

@@ -9,7 +9,7 @@
 #include <daemon.h>
 
 /** Removes routes that another charon left; logs what is wrong. */
-bool unreachable_create(void);
+void unreachable_create(void);
 void unreachable_destroy(void);
 
 /** Adds or removes the route to a network; nothing, when they are not wanted. */

@@ -10,9 +10,9 @@
 #include "tun.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <processing/jobs/callback_job.h>
 #include <stdatomic.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <threading/thread.h>
@@ -46,25 +46,6 @@ static atomic_bool ending;
 static int end = -1;
 static atomic_bool mending;
 
-static int create_epoll(void)
-{
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
-
-	if (epoll < 0)
-	{
-		DBG1(DBG_KNL, "packets are not carried: %s", strerror(errno));
-	}
-	return epoll;
-}
-
-static void watch(int epoll, int fd, uint32_t what)
-{
-	struct epoll_event event = {.events = EPOLLIN, .data.u32 = what};
-
-	/* One that is watched already is left as it is. */
-	epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
-}
-
 /** Somebody has removed the TUN device: it is made again, and its routes as soon as charon knows of it. */
 static job_requeue_t mend_tun(void *unused)
 {
@@ -83,37 +64,22 @@ static job_requeue_t mend_tun(void *unused)
 
 static void *run_outbound(worker_t *this)
 {
-	int epoll = create_epoll();
-	struct epoll_event event;
+	struct pollfd ended = {.fd = end, .events = POLLIN};
 
-	watch(epoll, end, 0);
-	watch(epoll, tun_queue(this->number), 1);
-	while (epoll >= 0 && !atomic_load(&ending))
+	while (!atomic_load(&ending))
 	{
-		int ready = epoll_wait(epoll, &event, 1, LOOK_AGAIN);
+		/* The number means another device when one that was removed has been made again. */
+		struct pollfd ready[] = {{.fd = tun_queue(this->number), .events = POLLIN}, ended};
 
-		if (!ready)
-		{
-			/* When another worker was first to see the device removed, the number means a new one by now. */
-			watch(epoll, tun_queue(this->number), 1);
-		}
-		if (ready > 0 && event.data.u32 == 1 && !outbound_run(this->outbound))
+		if (poll(ready, countof(ready), LOOK_AGAIN) > 0 && ready[0].revents && !outbound_run(this->outbound))
 		{
 			complain(COMPLAIN_TUN, "the TUN device %s is gone: %s", tun_name(), strerror(errno));
-			/* The number means another device when it has been made again. */
-			epoll_ctl(epoll, EPOLL_CTL_DEL, tun_queue(this->number), NULL);
 			if (!atomic_exchange(&mending, true))
 			{
-				lib->processor->queue_job(lib->processor, (job_t*)callback_job_create(mend_tun, NULL, NULL,
-										  (callback_job_cancel_t)return_false));
+				lib->processor->queue_job(lib->processor, (job_t*)callback_job_create(mend_tun, NULL, NULL, NULL));
 			}
-			epoll_wait(epoll, &event, 1, LOOK_AGAIN);
-			watch(epoll, tun_queue(this->number), 1);
+			poll(&ended, 1, LOOK_AGAIN);
 		}
-	}
-	if (epoll >= 0)
-	{
-		close(epoll);
 	}
 	return NULL;
 }
@@ -169,54 +135,36 @@ static void read_source(worker_t *this, source_t source, pace_t *pace)
 	}
 }
 
+/** Reads what has come; whether a socket was added. */
+static bool read_ready(worker_t *this, struct pollfd *ready, pace_t *pace)
+{
+	uint64_t times;
+
+	for (int source = 0; source < SOURCES; source++)
+	{
+		if (ready[source].revents)
+		{
+			read_source(this, (source_t)source, pace);
+		}
+	}
+	return ready[SOURCES].revents && read(this->changed, &times, sizeof(times)) == sizeof(times);
+}
+
+/** Nothing of epoll(7): its descriptor is told of each message, also while nobody waits for any. */
 static void *run_inbound(worker_t *this)
 {
-	int epoll = create_epoll();
-	struct epoll_event events[SOURCES + 1];
+	struct pollfd sources[SOURCES + 1] = {[SOURCES] = {.fd = this->changed, .events = POLLIN}};
 	pace_t pace = {0};
 
 	/* Else a moment is half as long again. */
 	prctl(PR_SET_TIMERSLACK, 1000);
-	watch(epoll, this->changed, SOURCES);
-	while (epoll >= 0 && !atomic_load(&ending))
+	while (!atomic_load(&ending))
 	{
-		int ready;
-
 		for (int source = 0; source < SOURCES; source++)
 		{
-			int fd = sockets_source(this->number, source);
-
-			if (fd >= 0)
-			{
-				watch(epoll, fd, (uint32_t)source);
-			}
+			sources[source] = (struct pollfd){.fd = sockets_source(this->number, source), .events = POLLIN};
 		}
-		do
-		{
-			ready = epoll_wait(epoll, events, countof(events), -1);
-			for (int i = 0; i < ready; i++)
-			{
-				if (events[i].data.u32 == SOURCES)
-				{
-					uint64_t times;
-
-					if (read(this->changed, &times, sizeof(times)) < 0)
-					{
-						continue;
-					}
-					ready = 0;
-				}
-				else
-				{
-					read_source(this, events[i].data.u32, &pace);
-				}
-			}
-		}
-		while (ready && !atomic_load(&ending));
-	}
-	if (epoll >= 0)
-	{
-		close(epoll);
+		while (!atomic_load(&ending) && (poll(sources, countof(sources), -1) <= 0 || !read_ready(this, sources, &pace)));
 	}
 	return NULL;
 }

@@ -1,17 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What goes through two charons on this machine: kernel-gipsec beside strongSwan's kernel-libipsec, in one run of a minute.
+# What goes through two charons on this machine: kernel-gipsec beside strongSwan's kernel-libipsec, in one run of 80 seconds.
 # Prints "plugin,what,value" for TCP (Mbit/s), and for a flood of 600 Mbit/s of UDP resident memory and a ping's median.
 #
 #   PLUGIN_FILE=... LIBRARY_DIR=... bench.sh [SECONDS]
 set -u
 here=$(dirname "$(readlink -f "$0")")
 seconds=${1:-8}
-once() { # plugin extra
+once() { # plugin its_settings name charons_settings
     # shellcheck source=strongswan/tests/lib.sh
     . "$here/lib.sh"
     needs iperf3
-    a_plugin=$1 b_plugin=$1 a_plugin_extra=$2 b_plugin_extra=$2
+    # shellcheck disable=SC2034 # lib.sh reads them
+    a_plugin=$1 b_plugin=$1 a_plugin_extra=$2 b_plugin_extra=$2 charon_extra=${4:-}
     charons
     pings "$1"
     in_b iperf3 -s -1 -D -B "$to" --pidfile "$dir/iperf.pid"
@@ -33,3 +34,4 @@ once() { # plugin extra
 (once kernel-libipsec '' kernel-libipsec)
 (once kernel-gipsec 'force_udp = yes' 'kernel-gipsec, in UDP')
 (once kernel-gipsec '' 'kernel-gipsec, in IP')
+(once kernel-gipsec '' 'kernel-gipsec, in IP, routes in the main table' 'routing_table = 0')
