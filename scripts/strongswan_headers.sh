@@ -2,7 +2,7 @@
 # Fetches the sources of Debian's strongSwan, whose headers the plugin kernel-gipsec is compiled with. The machine's own
 # apt settings stay as they are. Prints the folder.
 #
-#   scripts/strongswan_headers.sh DIR
+#   scripts/strongswan_headers.sh DIR [SUITE]      of this Debian, or of another suite: sid has the newest
 set -eu
 dir=${1:?where to}
 mkdir -p "$dir"
@@ -11,6 +11,7 @@ found() { for folder in "$dir"/strongswan-[0-9]*/; do [ -d "$folder" ] && printf
 found && exit 0
 
 . /etc/os-release
+suite=${2:-${VERSION_CODENAME:?not Debian}}
 address=$(grep -hom1 '^URIs: .*' /etc/apt/sources.list.d/*.sources 2>/dev/null | cut -d' ' -f2)
 [ -n "$address" ] || address=$(awk '/^deb /{for (i = 2; i <= NF; i++) if ($i ~ /^http/) {print $i; exit}}' /etc/apt/sources.list)
 [ -n "$address" ] || { echo "no address of a Debian archive in this machine's apt settings" >&2; exit 1; }
@@ -18,7 +19,7 @@ mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial" "$dir/apt/et
 cat >"$dir/apt/etc/sources.sources" <<SOURCES
 Types: deb-src
 URIs: $address
-Suites: ${VERSION_CODENAME:?not Debian}
+Suites: $suite
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 SOURCES
@@ -31,7 +32,7 @@ APT::Sandbox::User "root";
 CONF
 export APT_CONFIG=$dir/apt.conf
 apt-get -qq update >&2
-(cd "$dir" && apt-get -qq source --download-only strongswan >/dev/null 2>&1 && tar xf strongswan_*.orig.tar.bz2) ||
+(cd "$dir" && apt-get -qq source --download-only strongswan >/dev/null 2>&1 && tar xf strongswan_*.orig.tar.*[2z]) ||
     { echo "Debian's sources of strongSwan cannot be fetched" >&2; exit 1; }
 rm -rf "$dir/apt" "$dir/apt.conf"
 found

@@ -45,6 +45,7 @@ need 'command -v nft' nftables "is the NAT between two daemons"
 need 'command -v sysctl && command -v pgrep' procps "sets up namespaces, and finds processes in them"
 need 'command -v iperf3' iperf3 "is traffic between them"
 need 'command -v tcpdump' tcpdump "looks at what is between them"
+need 'echo "#include <openssl/evp.h>" | cc -E -' libssl-dev "is the crypto of the newest strongSwan, which is built here"
 need 'command -v ping' iputils-ping "asks whether packets get through"
 need 'python3 -c "import venv, ensurepip"' python3-venv "holds scapy and pytest"
 install_needed
@@ -94,6 +95,7 @@ if strongswan=$(scripts/strongswan_headers.sh "$build/strongswan" 2>"$log.cmake"
 else
     echo "SKIPPED: strongSwan's headers: $(tail -n 1 "$log.cmake")" | tee -a "$log"
 fi
+run "strongSwan: the newest one" scripts/strongswan_newest.sh "$build/strongswan-newest" "$build/release/cargo"
 
 run "README: its programs compile and run as they stand" python3 scripts/readme_programs.py "$PWD/$build/release"
 

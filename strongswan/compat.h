@@ -31,6 +31,20 @@
 #error "STRONGSWAN_VERSION_NUMBER is not set; CMake reads it from the strongSwan sources"
 #endif
 
+/* From 5.9.10 on charon asks SAs when they were used, if they know, instead of policies. */
+#if STRONGSWAN_VERSION_NUMBER >= 50910
+#define GIPSEC_SA_USE_TIME KERNEL_SA_USE_TIME
+#else
+#define GIPSEC_SA_USE_TIME 0
+#endif
+
+/* From 6.0.2 on an acquire may be for one processor: ours are for all. */
+#if STRONGSWAN_VERSION_NUMBER >= 60002
+#define GIPSEC_ANY_PROCESSOR , .cpu = CPU_ID_MAX
+#else
+#define GIPSEC_ANY_PROCESSOR
+#endif
+
 /* From 6.0.3 on the loader asks every plugin for the version it was built for. Structures that have grown since 5.9.8 are
  * used by the names of their members alone. */
 #define GIPSEC_HAS_PLUGIN_VERSION (STRONGSWAN_VERSION_NUMBER >= 60003)

@@ -56,7 +56,7 @@ static void event_destroy(event_t *this)
 
 static job_requeue_t raise_event(event_t *this)
 {
-	kernel_acquire_data_t acquire = {.src = this->src_ts, .dst = this->dst_ts};
+	kernel_acquire_data_t acquire = {.src = this->src_ts, .dst = this->dst_ts GIPSEC_ANY_PROCESSOR};
 
 	switch (this->kind)
 	{

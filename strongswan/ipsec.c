@@ -7,7 +7,7 @@
 
 static kernel_feature_t get_features(kernel_ipsec_t *this)
 {
-	kernel_feature_t features = KERNEL_ESP_V3_TFC | KERNEL_POLICY_SPI;
+	kernel_feature_t features = KERNEL_ESP_V3_TFC | KERNEL_POLICY_SPI | GIPSEC_SA_USE_TIME;
 
 	if (lib->settings->get_bool(lib->settings, "%s.plugins.kernel-gipsec.force_udp", FALSE, lib->ns))
 	{

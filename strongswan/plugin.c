@@ -28,9 +28,9 @@ _Static_assert(STRONGSWAN_VERSION_NUMBER != 50908 || sizeof(daemon_t) == 22 * si
 _Static_assert(sizeof(kernel_ipsec_t) == 15 * sizeof(void*), "kernel_ipsec_t has other functions than the plugin knows");
 
 #if GIPSEC_HAS_PLUGIN_VERSION
-/** Asked for by the loader. */
+/** Asked for by the loader, which reads a pointer. */
 __attribute__((visibility("default")))
-char kernel_gipsec_plugin_version[] = STRONGSWAN_VERSION;
+const char *kernel_gipsec_plugin_version = STRONGSWAN_VERSION;
 #endif
 
 /** Seconds between two attempts to open an accelerator that was lost. */

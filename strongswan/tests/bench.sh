@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What goes through two charons on this machine: kernel-gipsec beside strongSwan's kernel-libipsec, in one run of 80 seconds.
+# What goes through two charons on this machine: kernel-gipsec beside strongSwan's kernel-libipsec, in one run of two minutes.
 # Prints "plugin,what,value" for TCP (Mbit/s), and for a flood of 600 Mbit/s of UDP resident memory and a ping's median.
 #
-#   PLUGIN_FILE=... LIBRARY_DIR=... bench.sh [SECONDS]
+#   PLUGIN_FILE=... LIBRARY_DIR=... [STRONGSWAN_PREFIX=...] bench.sh [SECONDS]
 set -u
 here=$(dirname "$(readlink -f "$0")")
 seconds=${1:-8}
@@ -31,7 +31,11 @@ once() { # plugin its_settings name charons_settings
     echo "$3,ping in ms,$(sed -n 's/.*time=\([0-9.]*\).*/\1/p' "$dir/pings" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}')"
     echo "$3,UDP lost of 600 Mbit/s,$(awk '/receiver/{print $NF == "receiver" ? $(NF - 1) : $NF}' "$dir/flood")"
 }
-(once kernel-libipsec '' kernel-libipsec)
+(once kernel-libipsec '' 'kernel-libipsec, in UDP')
 (once kernel-gipsec 'force_udp = yes' 'kernel-gipsec, in UDP')
+# Versions before 5.9.11 know only UDP.
+if grep -q raw_esp "${STRONGSWAN_PREFIX:-/usr}/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so"; then
+    (once kernel-libipsec 'raw_esp = yes' 'kernel-libipsec, in IP')
+fi
 (once kernel-gipsec '' 'kernel-gipsec, in IP')
 (once kernel-gipsec '' 'kernel-gipsec, in IP, routes in the main table' 'routing_table = 0')

@@ -3,8 +3,15 @@
 # between them a cable, or a router that changes addresses. Nothing outside of the namespaces is changed.
 # shellcheck shell=bash
 #
-#   PLUGIN_FILE   the plugin to test; LIBRARY_DIR where libgipsec.so.1 is
+#   PLUGIN_FILE         the plugin to test; LIBRARY_DIR where libgipsec.so.1 is
+#   STRONGSWAN_PREFIX   where another strongSwan than the system's is installed
 set -u
+
+charon=/usr/lib/ipsec/charon plugins=/usr/lib/ipsec/plugins
+if [ -n "${STRONGSWAN_PREFIX:-}" ]; then
+    charon=$STRONGSWAN_PREFIX/libexec/ipsec/charon plugins=$STRONGSWAN_PREFIX/lib/ipsec/plugins
+    PATH=$STRONGSWAN_PREFIX/sbin:$STRONGSWAN_PREFIX/bin:$PATH
+fi
 
 tag=g$BASHPID
 dir=$(mktemp -d)
@@ -59,7 +66,7 @@ needs() {
     for program in ip swanctl ping "$@"; do
         command -v "$program" >/dev/null || skip "$program is not installed"
     done
-    [ -x /usr/lib/ipsec/charon ] || skip "charon is not installed"
+    [ -x "$charon" ] || skip "charon is not installed"
     ip netns add "${tag}a" 2>/dev/null || skip "no network namespaces here"
     in_a ip tuntap add dev probe mode tun 2>/dev/null || skip "no TUN devices here"
     in_a ip link del probe
@@ -203,11 +210,11 @@ launch() { # side
     ip netns exec "$tag$side" unshare --mount --propagation private bash -c "
         mount -t tmpfs none /run
         mkdir '$dir/plugins.$side'
-        cp -a /usr/lib/ipsec/plugins/. '$dir/plugins.$side'
+        cp -a '$plugins'/. '$dir/plugins.$side'
         cp '$PLUGIN_FILE' '$dir/plugins.$side'
-        mount --bind '$dir/plugins.$side' /usr/lib/ipsec/plugins
+        mount --bind '$dir/plugins.$side' '$plugins'
         export LD_LIBRARY_PATH='$LIBRARY_DIR' STRONGSWAN_CONF='$dir/$side/strongswan.conf'
-        exec ${wrap:-} /usr/lib/ipsec/charon" >"$dir/$side/stdout" 2>&1 &
+        exec ${wrap:-} '$charon'" >"$dir/$side/stdout" 2>&1 &
     pid[$side]=$!
     eventually 10 "charon $side starts" test -S "$dir/$side/charon.vici"
     swan "$side" --load-all --noprompt --file "$dir/$side/swanctl.conf" >"$dir/$side/load.log" 2>&1 ||
