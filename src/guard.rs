@@ -6,12 +6,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use gipsec_accelerator::Error;
+use gipsec_accelerator::{Error, OpenError};
 
 use crate::errno;
 
 thread_local! {
     static LAST: Cell<Option<Error>> = const { Cell::new(None) };
+    /// What there is to say about an error, beyond what it says itself.
+    static EXPLAINED: RefCell<Option<(Error, String)>> = const { RefCell::new(None) };
     static TEXT: RefCell<CString> = RefCell::new(CString::default());
 }
 
@@ -36,9 +38,23 @@ pub(crate) fn failed(error: Error) -> i32 {
     errno::of(error)
 }
 
+/// Why an accelerator cannot be opened, as an error; the rest of the explanation is kept for who asks.
+#[cold]
+pub(crate) fn explained(refused: OpenError) -> Error {
+    let OpenError { error, why } = refused;
+    // A thread that is ending has nobody to ask.
+    let _ = EXPLAINED.try_with(|explained| explained.replace(why.map(|why| (error, why))));
+    error
+}
+
+fn text_of(error: Error) -> String {
+    let explained = EXPLAINED.try_with(|explained| explained.borrow().clone()).ok().flatten();
+    explained.filter(|(about, _)| *about == error).map_or_else(|| error.to_string(), |(_, why)| why)
+}
+
 /// This thread's last error as text, valid until the thread asks again.
 pub(crate) fn last_error() -> *const c_char {
-    let text = LAST.try_with(Cell::get).ok().flatten().map_or_else(String::new, |error| error.to_string());
+    let text = LAST.try_with(Cell::get).ok().flatten().map_or_else(String::new, text_of);
     let keep = |kept: &RefCell<CString>| {
         *kept.borrow_mut() = CString::new(text).unwrap_or_default();
         kept.borrow().as_ptr()
@@ -62,6 +78,18 @@ mod tests {
     fn a_panic_becomes_eio_and_goes_no_further() {
         assert_eq!(guarded(|| panic!("a defect")), -libc::EIO);
         assert_eq!(guarded(|| Ok(7)), 7);
+    }
+
+    #[test]
+    fn an_explanation_is_of_one_error() {
+        let unreached = Error::NoDevice("the accelerator cannot be reached");
+        let why = Some("ipsec7: nobody listens".to_owned());
+        assert_eq!(guarded(|| Err(explained(OpenError { error: unreached, why }))), -libc::ENODEV);
+        assert_eq!(text(), "ipsec7: nobody listens");
+        guarded(|| Err(Error::Busy));
+        assert_eq!(text(), Error::Busy.to_string());
+        guarded(|| Err(explained(unreached.into())));
+        assert_eq!(text(), "the accelerator cannot be reached");
     }
 
     #[test]

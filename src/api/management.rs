@@ -6,7 +6,7 @@ use gipsec_accelerator::{Error, OpenMode, Selection};
 
 use crate::{
     answer::{Answer, Manner, answer, answered, heard},
-    guard::guarded,
+    guard::{explained, guarded},
     handles::group_words,
     pointers::{Lent, NULL, name, not_null, required, text},
     process::registry,
@@ -55,7 +55,8 @@ pub unsafe extern "C" fn g_ipsec_la_open(mode: Mode, r#in: *mut OpenInArgs, out:
         let client = registry().open(mode, selection, identity.as_deref().unwrap_or(""), |client| {
             let handle = Handle::new(client, None);
             Box::new(move || tell_broken(on_broken, handle, argument))
-        })?;
+        });
+        let client = client.map_err(explained)?;
         // SAFETY: not NULL, and valid by the header's contract.
         unsafe { handle.write_unaligned(Handle::new(client, None)) };
         Ok(0)

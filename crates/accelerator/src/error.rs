@@ -49,5 +49,21 @@ impl From<SaError> for Error {
     }
 }
 
+/// Why an accelerator cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .why.clone().unwrap_or_else(|| .error.to_string()))]
+pub struct OpenError {
+    /// What kind of error it is.
+    pub error: Error,
+    /// Which accelerator it is about, and what is wrong there, if that is known.
+    pub why: Option<String>,
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> Self {
+        Self { error, why: None }
+    }
+}
+
 /// The accelerator behind a handle has been removed.
 pub(crate) const GONE: Error = Error::NoDevice("the accelerator went away");

@@ -24,7 +24,7 @@ mod worker;
 
 pub use capabilities::{Capabilities, CipherAlgorithms, CombinedAlgorithms, Features, IntegrityAlgorithms};
 pub use client::Client;
-pub use error::Error;
+pub use error::{Error, OpenError};
 pub use gipsec_engine as engine;
 pub use gipsec_virtio::driver::{Options as DeviceOptions, SharedBuffer};
 pub use group::{Activity, Group, Remark, SaEntry, SaReading};

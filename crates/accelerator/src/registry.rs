@@ -14,7 +14,7 @@ use gipsec_virtio::threads::spawn;
 use parking_lot::Mutex;
 
 use crate::{
-    Activity, Client, Discovery, Entry, Error, Found, Group, Key, OpenMode, Provider, Soft, error::GONE,
+    Activity, Client, Discovery, Entry, Error, Found, Group, Key, OpenError, OpenMode, Provider, Soft, error::GONE,
     group::SaEntry, seam::OnLost, slot::Slot, table::Table,
 };
 
@@ -202,8 +202,8 @@ impl Registry {
         selection: Selection<'_>,
         identity: &str,
         on_broken: impl Fn(Key) -> Box<dyn FnOnce() + Send>,
-    ) -> Result<Key, Error> {
-        let mut error = Error::NoDevice("no accelerator fits the name, vendor and device");
+    ) -> Result<Key, OpenError> {
+        let mut error = Error::NoDevice("no accelerator fits the name, vendor and device").into();
         self.discover();
         let slots = self.slots.lock().clone();
         for slot in slots.iter().filter(|slot| slot.fits(selection)) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, PacketError, Reading, Sa, Verdict};
 use gipsec_virtio::driver::{DeviceSa, SharedBuffer};
 
-use crate::{Capabilities, Error, OpenMode};
+use crate::{Capabilities, Error, OpenError, OpenMode};
 
 /// Finds accelerators, each time it is asked.
 pub trait Discovery: Send + Sync {
@@ -32,7 +32,7 @@ pub trait Provider: Send + Sync {
     fn is_available(&self) -> bool;
 
     /// Takes it, for all who open it in this process until it is dropped. `application` is the first of them.
-    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error>;
+    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, OpenError>;
 }
 
 /// Something that holds SAs and processes packets: the software engine, or a device.

@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{Accelerator, Error, Found, Key, Provider, seam::OnLost, service::Service};
+use crate::{Accelerator, Error, Found, Key, OpenError, Provider, seam::OnLost, service::Service};
 
 /// How an accelerator is opened (document 6.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,15 +105,15 @@ impl Slot {
         application: &str,
         on_lost: impl Fn() -> OnLost,
         make: impl FnOnce(Arc<dyn Accelerator>) -> Option<Key>,
-    ) -> Result<Key, Error> {
+    ) -> Result<Key, OpenError> {
         // Dropped after the guard: leaving a device waits for its thread, which may be about to remove it here.
         let accelerator;
         let mut occupancy = self.occupancy.lock();
         if self.is_gone() {
-            return Err(crate::error::GONE);
+            return Err(crate::error::GONE.into());
         }
         if occupancy.exclusive || mode == OpenMode::Exclusive && !occupancy.clients.is_empty() {
-            return Err(Error::Busy);
+            return Err(Error::Busy.into());
         }
         accelerator = match &occupancy.accelerator {
             Some(accelerator) => accelerator.clone(),
@@ -133,7 +133,7 @@ impl Slot {
         mode: OpenMode,
         application: &str,
         on_lost: impl Fn() -> OnLost,
-    ) -> Result<Arc<dyn Accelerator>, Error> {
+    ) -> Result<Arc<dyn Accelerator>, OpenError> {
         let begun = Instant::now();
         loop {
             // Whoever is told of a loss is dropped when the accelerator has been left.
@@ -144,7 +144,9 @@ impl Slot {
                 drop(ours);
             });
             match self.provider.open(mode, application, on_lost) {
-                Err(Error::Busy) if occupancy.ours.strong_count() > 0 && begun.elapsed() < LEAVING => {
+                Err(OpenError { error: Error::Busy, .. })
+                    if occupancy.ours.strong_count() > 0 && begun.elapsed() < LEAVING =>
+                {
                     thread::sleep(Duration::from_millis(5));
                 }
                 opened => {

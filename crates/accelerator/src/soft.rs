@@ -9,7 +9,7 @@ use gipsec_engine::{
 
 use crate::{
     Accelerator, Association, Call, Capabilities, CipherAlgorithms, CombinedAlgorithms, Error, Features,
-    IntegrityAlgorithms, OpenMode, Provider, queue::CLASSES, seam::OnLost,
+    IntegrityAlgorithms, OpenError, OpenMode, Provider, queue::CLASSES, seam::OnLost,
 };
 
 /// The engine as an accelerator.
@@ -21,7 +21,7 @@ impl Provider for Soft {
         true
     }
 
-    fn open(&self, _: OpenMode, _: &str, _: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
+    fn open(&self, _: OpenMode, _: &str, _: OnLost) -> Result<Arc<dyn Accelerator>, OpenError> {
         Ok(Arc::new(*self))
     }
 }

@@ -25,7 +25,7 @@ use gipsec_virtio::{
 
 use crate::{
     Accelerator, Association, Call, Capabilities, CipherAlgorithms, CombinedAlgorithms, Discovery, Error, Features,
-    Found, IntegrityAlgorithms, OpenMode, Provider, error::GONE, queue::CLASSES, seam::OnLost,
+    Found, IntegrityAlgorithms, OpenError, OpenMode, Provider, error::GONE, queue::CLASSES, seam::OnLost,
 };
 
 /// Devices behind Unix sockets: each `NAME.sock` of a directory is one.
@@ -48,7 +48,7 @@ impl Discovery for Sockets {
         sockets.sort();
         let found = |path: PathBuf| {
             let name = path.file_stem()?.to_str()?.to_owned();
-            let provider = Socket { path, pool_bytes: self.pool_bytes, options: self.options };
+            let provider = Socket { name: name.clone(), path, pool_bytes: self.pool_bytes, options: self.options };
             Some(Found { name, identity: self.identity, provider: Box::new(provider) })
         };
         sockets.into_iter().filter_map(found).collect()
@@ -63,6 +63,7 @@ fn is_socket(path: &Path) -> bool {
 
 /// A device behind a socket.
 struct Socket {
+    name: String,
     path: PathBuf,
     pool_bytes: usize,
     options: Options,
@@ -73,8 +74,10 @@ impl Provider for Socket {
         probe(&self.path).is_ok_and(|config| config.open_modes & (OPEN_EXCLUSIVE | OPEN_SHARED) != 0)
     }
 
-    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
-        open(mode, application, self.options, on_lost, || Ok(Box::new(VhostUser::open(&self.path, self.pool_bytes)?)))
+    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, OpenError> {
+        open(&self.name, mode, application, self.options, on_lost, || {
+            Ok(Box::new(VhostUser::open(&self.path, self.pool_bytes)?))
+        })
     }
 }
 
@@ -109,22 +112,25 @@ impl Provider for OnBus {
         self.device.is_free()
     }
 
-    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
+    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, OpenError> {
         if self.device.is_present() && !self.device.is_free() {
-            return Err(Error::Busy);
+            return Err(Error::Busy.into());
         }
-        open(mode, application, self.options, on_lost, || Ok(Box::new(pci::open(&self.device, self.pool_bytes)?)))
+        open(&self.device.name, mode, application, self.options, on_lost, || {
+            Ok(Box::new(pci::open(&self.device, self.pool_bytes)?))
+        })
     }
 }
 
-/// Takes a device.
+/// Takes a device; an error says which one, and why.
 fn open(
+    name: &str,
     mode: OpenMode,
     application: &str,
     options: Options,
     on_lost: OnLost,
     reach: impl FnOnce() -> Result<Box<dyn Transport>, TransportError>,
-) -> Result<Arc<dyn Accelerator>, Error> {
+) -> Result<Arc<dyn Accelerator>, OpenError> {
     let mode = match mode {
         OpenMode::Exclusive => AttachMode::Exclusive,
         OpenMode::Shared => AttachMode::Shared,
@@ -134,11 +140,20 @@ fn open(
         .and_then(|transport| Device::open(transport, mode, application, options, on_lost));
     match device {
         Ok(device) => Ok(Arc::new(Virtio(device))),
-        Err(DriverError::Refused(RequestStatus::Busy | RequestStatus::Full)) => Err(Error::Busy),
-        Err(DriverError::System(what)) => Err(Error::System(what)),
-        Err(_) => Err(Error::NoDevice("nobody is there, or does not answer as a virtio IPsec device does")),
+        Err(DriverError::Refused(status @ (RequestStatus::Busy | RequestStatus::Full))) => {
+            let why = match status {
+                RequestStatus::Full => "it has as many clients as it takes",
+                _ => "somebody has it open in a mode that conflicts, or it is not opened in this one",
+            };
+            Err(OpenError { error: Error::Busy, why: Some(format!("{name}: {why}")) })
+        }
+        Err(DriverError::System(what)) => Err(Error::System(what).into()),
+        Err(why) => Err(OpenError { error: UNREACHED, why: Some(format!("{name}: {why}")) }),
     }
 }
+
+/// Nobody is there, or does not answer as a virtio IPsec device does.
+const UNREACHED: Error = Error::NoDevice("the accelerator cannot be reached");
 
 /// A device that this process has open.
 struct Virtio(Arc<Device>);
@@ -282,5 +297,22 @@ mod tests {
         assert_eq!(usable(u16::MAX, 0), Features::ESP);
         assert_eq!(usable(0, feature::ALL), Features::empty());
         assert_eq!(usable(u16::MAX, feature::ESN | feature::IPCOMP), Features::ESP | Features::ESN | Features::IPCOMP);
+    }
+
+    #[test]
+    fn an_error_says_which_device_cannot_be_opened_and_why() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(std::os::unix::net::UnixListener::bind(directory.path().join("ipsec7.sock")).unwrap());
+        let sockets = Sockets {
+            directory: directory.path().to_owned(),
+            identity: (0, 0),
+            pool_bytes: 1 << 20,
+            options: Options::default(),
+        };
+        let found = sockets.find();
+        let why = found[0].provider.open(OpenMode::Shared, "test", Box::new(|| ())).err().unwrap();
+        assert_eq!(why.error, UNREACHED);
+        let path = directory.path().join("ipsec7.sock");
+        assert_eq!(why.to_string(), format!("ipsec7: nobody listens at {}", path.display()));
     }
 }

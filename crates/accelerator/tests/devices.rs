@@ -13,7 +13,8 @@ use std::{
 };
 
 use gipsec_accelerator::{
-    Accelerator, Association, Capabilities, Error, OnLost, OpenMode, Provider, Registry, Soft, engine::BundleEntry,
+    Accelerator, Association, Capabilities, Error, OnLost, OpenError, OpenMode, Provider, Registry, Soft,
+    engine::BundleEntry,
 };
 use support::open;
 
@@ -27,7 +28,7 @@ impl Provider for Device {
         true
     }
 
-    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
+    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, OpenError> {
         let (sender, receiver) = mpsc::channel::<()>();
         let watcher = std::thread::spawn(move || {
             let _ = receiver.recv();
@@ -87,9 +88,9 @@ impl Provider for Single {
         true
     }
 
-    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
+    fn open(&self, mode: OpenMode, application: &str, on_lost: OnLost) -> Result<Arc<dyn Accelerator>, OpenError> {
         if self.0.swap(true, SeqCst) {
-            return Err(Error::Busy);
+            return Err(Error::Busy.into());
         }
         let soft = Soft.open(mode, application, Box::new(|| {}))?;
         Ok(Arc::new(Taken(soft, self.0.clone(), Mutex::new(Some(on_lost)))))
@@ -144,8 +145,8 @@ impl Provider for Slow {
         self.1
     }
 
-    fn open(&self, _: OpenMode, _: &str, _: OnLost) -> Result<Arc<dyn Accelerator>, Error> {
-        Err(Error::NoDevice("it is too late"))
+    fn open(&self, _: OpenMode, _: &str, _: OnLost) -> Result<Arc<dyn Accelerator>, OpenError> {
+        Err(Error::NoDevice("it is too late").into())
     }
 }
 

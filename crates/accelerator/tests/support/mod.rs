@@ -17,7 +17,7 @@ pub(crate) fn silent(_: Key) -> Box<dyn FnOnce() + Send> {
 }
 
 pub(crate) fn open(registry: &Registry, mode: OpenMode, name: Option<&str>) -> Result<Key, Error> {
-    registry.open(mode, Selection { name, vendor: 0, device: 0 }, "test", silent)
+    registry.open(mode, Selection { name, vendor: 0, device: 0 }, "test", silent).map_err(|refused| refused.error)
 }
 
 pub(crate) fn gcm_sa() -> Vec<BundleEntry> {
