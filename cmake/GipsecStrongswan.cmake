@@ -32,4 +32,16 @@ target_include_directories(kernel_gipsec SYSTEM PRIVATE
 target_link_libraries(kernel_gipsec PRIVATE gipsec::shared)
 
 install(TARGETS kernel_gipsec LIBRARY DESTINATION "${STRONGSWAN_PLUGIN_DIR}")
-install(FILES strongswan/kernel-gipsec.conf DESTINATION "${STRONGSWAN_CONF_DIR}")
+# One that somebody has changed is left alone.
+install(CODE "
+  set(conf \"\$ENV{DESTDIR}${STRONGSWAN_CONF_DIR}/kernel-gipsec.conf\")
+  if(EXISTS \"\${conf}\")
+    file(SHA256 \"\${conf}\" there)
+    file(SHA256 \"${strongswan_dir}/kernel-gipsec.conf\" new)
+    if(NOT there STREQUAL new)
+      message(STATUS \"Left as it is: \${conf}; the new one is beside it\")
+      file(INSTALL \"${strongswan_dir}/kernel-gipsec.conf\" DESTINATION \"${STRONGSWAN_CONF_DIR}\" RENAME kernel-gipsec.conf.new)
+    endif()
+  else()
+    file(INSTALL \"${strongswan_dir}/kernel-gipsec.conf\" DESTINATION \"${STRONGSWAN_CONF_DIR}\")
+  endif()")

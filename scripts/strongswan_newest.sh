@@ -21,12 +21,12 @@ source=$(scripts/strongswan_headers.sh "$dir/source" sid 2>"$dir/log") || skip "
 version=${source##*-} prefix=$dir/strongswan
 build_strongswan() {
     cd "$source"
-    # As Debian has it, where that changes structures (mediation), and what the tests' daemons load.
+    # As Debian has it, where that changes structures (mediation), and what the tests' daemons load. A DIR that is kept stays
+    # at its version.
     ./configure --prefix="$prefix" --sysconfdir="$prefix/etc" --disable-gmp --disable-stroke --enable-mediation \
         --enable-openssl --enable-aesni --enable-gcm --enable-ccm --enable-ctr --enable-chapoly --enable-cmac --enable-kdf \
-        --enable-curve25519 --enable-vici --enable-swanctl --enable-kernel-libipsec --enable-libipsec
-    make -j2
-    make install
+        --enable-curve25519 --enable-vici --enable-swanctl --enable-kernel-libipsec --enable-libipsec &&
+        make -j2 && make install
 }
 if [ ! -x "$prefix/libexec/ipsec/charon" ]; then
     echo "building strongSwan $version"

@@ -2,6 +2,7 @@
 #include "accel.h"
 
 #include "algorithms.h"
+#include "tun.h"
 
 #include <daemon.h>
 #include <errno.h>
@@ -13,6 +14,8 @@
 
 static g_ipsec_la_handle accelerator;
 static bool is_open;
+/** Its name. */
+static char opened[64];
 static mutex_t *lock;
 static void (*on_lost)(void);
 static void (*on_worn_out)(const g_ipsec_la_sa_handle *sa);
@@ -49,8 +52,8 @@ static bool open_one(char *name)
 	{
 		DBG1(DBG_KNL, "accelerator %s takes no notifications: %s", name, accel_error());
 	}
-	DBG1(DBG_KNL, "packets are processed by accelerator %s", name);
 	is_open = TRUE;
+	snprintf(opened, sizeof(opened), "%s", name);
 	return TRUE;
 }
 
@@ -89,6 +92,11 @@ static void close_it(void)
 	}
 }
 
+void accel_say(void)
+{
+	DBG1(DBG_KNL, "packets are processed by accelerator %s", opened);
+}
+
 bool accel_reopen(void)
 {
 	bool done;
@@ -97,7 +105,21 @@ bool accel_reopen(void)
 	close_it();
 	done = open_configured();
 	lock->unlock(lock);
+	if (done)
+	{
+		accel_say();
+	}
 	return done;
+}
+
+bool accel_has(const accel_sa_t *sa)
+{
+	bool has;
+
+	lock->lock(lock);
+	has = is_open && memeq(&sa->accelerator, &accelerator, sizeof(accelerator));
+	lock->unlock(lock);
+	return has;
 }
 
 void accel_close(void)
@@ -170,7 +192,7 @@ static void set_security(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data, 
 	if (data->tfc && data->mode == MODE_TUNNEL && id->proto == IPPROTO_ESP)
 	{
 		/* charon asks for "the MTU" with all bits. */
-		uint32_t mtu = lib->settings->get_int(lib->settings, SETTING "mtu", 1400, lib->ns);
+		uint32_t mtu = tun_mtu();
 
 		options->tfc_pad_to = min(data->tfc, mtu);
 	}

@@ -21,6 +21,8 @@ bool accel_open(void (*lost)(void), void (*worn_out)(const g_ipsec_la_sa_handle 
 
 /** Opens it again after it was lost, or the software accelerator when the settings allow that. */
 bool accel_reopen(void);
+/** Logs which one it is. */
+void accel_say(void);
 
 void accel_close(void);
 
@@ -30,6 +32,8 @@ status_t accel_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data, accel_
 /** Tells an SA of its new addresses. */
 status_t accel_move(const accel_sa_t *sa, bool inbound, host_t *src, host_t *dst);
 
+/** Whether an SA is in the accelerator that is open now: one that was lost takes its SAs along. */
+bool accel_has(const accel_sa_t *sa);
 void accel_delete(const accel_sa_t *sa, bool inbound);
 
 /** The largest packet that an outbound SA makes into at most `outer` bytes; 0: none. */

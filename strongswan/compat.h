@@ -10,12 +10,10 @@
 #define _GNU_SOURCE
 #endif
 
-/* As Debian configures 5.9.8. Of these only ME changes the layout of structures; the static assertion in plugin.c finds a
- * charon that was built without it. */
+/* As Debian configures 5.9.8. Of these only ME changes the layout of structures, behind what is used of them: plugin.c asserts
+ * that. */
 #define CONFIG_H_INCLUDED
-#ifndef GIPSEC_WITHOUT_ME
 #define ME
-#endif
 #define HAVE__BOOL
 #define HAVE_SIGWAITINFO
 #define HAVE_EXPLICIT_BZERO

@@ -46,12 +46,16 @@ static size_t slot_of(const flow_t *flow, uint64_t owner)
 _Static_assert(SLOTS == 256, "a slot is eight bits of a hash");
 _Static_assert(offsetof(flow_t, src) == 0 && offsetof(flow_t, dst) == 16, "both addresses are 32 bytes");
 
+bool flow_is_same(const flow_t *one, const flow_t *other)
+{
+	return one->later_fragment == other->later_fragment && !memcmp(one, other, KEY);
+}
+
 bool flow_cache_get(const flow_cache_t *this, uint64_t generation, const flow_t *flow, uint64_t owner, void **found)
 {
 	const slot_t *slot = &this->slots[slot_of(flow, owner)];
 
-	if (slot->generation != generation || slot->owner != owner || slot->flow.later_fragment != flow->later_fragment ||
-		memcmp(&slot->flow, flow, KEY))
+	if (slot->generation != generation || slot->owner != owner || !flow_is_same(&slot->flow, flow))
 	{
 		return false;
 	}

@@ -34,7 +34,7 @@ static void *ctx;
 static char table[64];
 static atomic_bool pending;
 /** The table is not what it should be: it could not be written. */
-static bool stale;
+static bool stale = TRUE;
 
 static bool load(void)
 {
@@ -110,17 +110,28 @@ void plain_changed(void)
 /** The names of all tables of this family, each in a line; NULL: they cannot be listed. */
 static const char *list_tables(void)
 {
-	return nft.run_cmd_from_buffer(ctx, "list tables inet") == 0 ? nft.ctx_get_output_buffer(ctx) : NULL;
+	const char *tables = NULL;
+
+	if (nft.run_cmd_from_buffer(ctx, "list tables inet") == 0)
+	{
+		tables = nft.ctx_get_output_buffer(ctx);
+	}
+	else
+	{
+		/* It is empty once it was read. */
+		nft.ctx_get_error_buffer(ctx);
+	}
+	return tables;
 }
 
-/** Whether the table is there, as far as can be seen: whoever loads a firewall anew may begin with removing everything. */
+/** Whether the table is known to be there: whoever loads a firewall anew may begin with removing everything. */
 static bool is_there(void)
 {
 	char line[sizeof(table) + 16];
 	const char *tables = list_tables();
 
 	snprintf(line, sizeof(line), "table inet %s\n", table);
-	return !tables || strstr(tables, line);
+	return tables && strstr(tables, line);
 }
 
 static job_requeue_t look(void *unused)

@@ -14,17 +14,17 @@
 #include "workers.h"
 
 #include <processing/jobs/callback_job.h>
+#include <net/if.h>
+#include <stddef.h>
 #include <unistd.h>
 
 #define SETTING "%s.plugins.kernel-gipsec."
 /** Unless kernel-netlink's settings name another one. */
 #define BYPASS_MARK 0x67697000
 
-/* A charon with other structures would read ours wrongly. Debian's has the mediation extension (ME). */
-#ifndef GIPSEC_WITHOUT_ME
-_Static_assert(STRONGSWAN_VERSION_NUMBER != 50908 || sizeof(daemon_t) == 22 * sizeof(void*),
-			   "daemon_t is not that of a charon with ME");
-#endif
+/* A charon with other structures would read ours wrongly. Of daemon_t these are used, before what differs in one with mediation. */
+_Static_assert(offsetof(daemon_t, socket) == 0 && offsetof(daemon_t, kernel) == sizeof(void*),
+			   "daemon_t begins with other members than the plugin knows");
 _Static_assert(sizeof(kernel_ipsec_t) == 15 * sizeof(void*), "kernel_ipsec_t has other functions than the plugin knows");
 
 #if GIPSEC_HAS_PLUGIN_VERSION
@@ -38,7 +38,8 @@ const char *kernel_gipsec_plugin_version = STRONGSWAN_VERSION;
 
 typedef struct kernel_gipsec_plugin_t {
 	plugin_t public;
-	bool workers;
+	/** Whether charon uses it, and the threads run. */
+	bool registered, workers;
 } kernel_gipsec_plugin_t;
 
 static job_requeue_t replace_accelerator(void *unused)
@@ -57,8 +58,24 @@ static job_requeue_t replace_accelerator(void *unused)
 static void on_lost(void)
 {
 	DBG1(DBG_KNL, "the accelerator is gone");
-	lib->processor->queue_job(lib->processor, (job_t*)callback_job_create(replace_accelerator, NULL, NULL,
-							  NULL));
+	lib->processor->queue_job(lib->processor, (job_t*)callback_job_create(replace_accelerator, NULL, NULL, NULL));
+}
+
+/** charon has one kernel-ipsec: that of the plugin which comes first. */
+static bool register_ipsec(kernel_gipsec_plugin_t *this, plugin_feature_t *feature, bool reg, void *unused)
+{
+	bool done = kernel_ipsec_register(&this->public, feature, reg, kernel_gipsec_ipsec_create);
+
+	this->registered = reg && done;
+	if (reg && !done)
+	{
+		DBG1(DBG_KNL, "kernel-gipsec carries nothing: another plugin is charon's kernel-ipsec, name kernel-gipsec before it");
+	}
+	if (this->registered)
+	{
+		accel_say();
+	}
+	return done;
 }
 
 static bool start_workers(kernel_gipsec_plugin_t *this, plugin_feature_t *feature, bool reg, void *unused)
@@ -71,6 +88,10 @@ static bool start_workers(kernel_gipsec_plugin_t *this, plugin_feature_t *featur
 		}
 		this->workers = FALSE;
 		return TRUE;
+	}
+	if (!this->registered)
+	{
+		return FALSE;
 	}
 	this->workers = workers_create(
 		(size_t)max(1, lib->settings->get_int(lib->settings, SETTING "workers", 1, lib->ns)),
@@ -86,7 +107,7 @@ static char *get_name(plugin_t *this)
 static int get_features(plugin_t *this, plugin_feature_t *features[])
 {
 	static plugin_feature_t f[] = {
-		PLUGIN_CALLBACK(kernel_ipsec_register, kernel_gipsec_ipsec_create),
+		PLUGIN_CALLBACK((plugin_feature_callback_t)register_ipsec, NULL),
 			PLUGIN_PROVIDE(CUSTOM, "kernel-ipsec"),
 		PLUGIN_CALLBACK((plugin_feature_callback_t)start_workers, NULL),
 			PLUGIN_PROVIDE(CUSTOM, "kernel-gipsec-workers"),
@@ -107,6 +128,35 @@ static void destroy(plugin_t *public)
 	tun_destroy();
 	accel_close();
 	free(public);
+}
+
+/** Whether a value is of the setting's kind: charon would take the default for it, without a word. */
+static bool is_right(char *key, char *value)
+{
+	static const char *numbers[] = {"mtu", "workers"}, *choices[] = {"fallback", "force_udp", "unreachable", "drop_plain"};
+
+	for (int i = 0; i < countof(numbers); i++)
+	{
+		if (streq(key, numbers[i]) && settings_value_as_int(value, 0) != settings_value_as_int(value, 1))
+		{
+			DBG1(DBG_KNL, "%s of kernel-gipsec is \"%s\", and has to be a number", key, value);
+			return FALSE;
+		}
+	}
+	for (int i = 0; i < countof(choices); i++)
+	{
+		if (streq(key, choices[i]) && settings_value_as_bool(value, FALSE) != settings_value_as_bool(value, TRUE))
+		{
+			DBG1(DBG_KNL, "%s of kernel-gipsec is \"%s\", and has to be yes or no", key, value);
+			return FALSE;
+		}
+	}
+	if (streq(key, "tun") && strlen(value) >= IFNAMSIZ)
+	{
+		DBG1(DBG_KNL, "tun of kernel-gipsec is \"%s\", and has to be shorter than %d characters", value, IFNAMSIZ);
+		return FALSE;
+	}
+	return TRUE;
 }
 
 /** Settings out of bounds are said, and the plugin does not load: half of what was wanted is worse. */
@@ -133,6 +183,7 @@ static bool check_settings(void)
 		{
 			DBG1(DBG_KNL, "kernel-gipsec has no setting \"%s\"", key);
 		}
+		right = is_right(key, value) && right;
 	}
 	enumerator->destroy(enumerator);
 	if (mtu < 576 || mtu > 65535)

@@ -3,21 +3,38 @@
 
 #include "tun.h"
 #include "unreachable.h"
+#include "virtual_ips.h"
 
+#include <processing/jobs/callback_job.h>
 #include <threading/mutex.h>
+
+/** Milliseconds before a route that could not be installed is tried again: at first, and at most. */
+#define SOON 250
+#define LATE 30000
 
 typedef struct route_t {
 	chunk_t net;
 	uint8_t prefix;
+	/** Of the first policy that wants it; its SA's address, or NULL. */
+	traffic_selector_t *src_ts;
+	host_t *outer;
+	/** NULL: we have no address of that family. */
 	host_t *src;
 	/** The source is not one that the policy is for: nobody here has such an address. */
 	bool forwards;
+	/** The source is an address of the TUN device: a peer gave it to us. */
+	bool is_virtual;
+	bool installed;
 	unsigned refs;
 } route_t;
 
 static linked_list_t *routes;
 static mutex_t *lock;
 static bool enabled;
+/** Milliseconds until those that are not installed are tried again; 0: nobody does. */
+static uint32_t again;
+/** The job that does it: others that are under way end. */
+static uintptr_t turn;
 
 bool routes_create(void)
 {
@@ -28,19 +45,20 @@ bool routes_create(void)
 	return TRUE;
 }
 
-static status_t install(route_t *this)
-{
-	return charon->kernel->add_route(charon->kernel, this->net, this->prefix, NULL, this->src, tun_name(), FALSE);
-}
-
 static void uninstall(route_t *this)
 {
-	charon->kernel->del_route(charon->kernel, this->net, this->prefix, NULL, this->src, tun_name(), FALSE);
+	if (this->src)
+	{
+		charon->kernel->del_route(charon->kernel, this->net, this->prefix, NULL, this->src, tun_name(), FALSE);
+	}
+	this->installed = FALSE;
 }
 
 static void destroy(route_t *this)
 {
 	chunk_free(&this->net);
+	this->src_ts->destroy(this->src_ts);
+	DESTROY_IF(this->outer);
 	DESTROY_IF(this->src);
 	free(this);
 }
@@ -95,9 +113,8 @@ static host_t *any_address(int family)
 }
 
 /** Our address that packets to these destinations are to come from. */
-static host_t *source(traffic_selector_t *src, host_t *outer, host_t *net, bool *forwards)
+static host_t *source(traffic_selector_t *src, host_t *outer, int family, bool *forwards)
 {
-	int family = net->get_family(net);
 	host_t *address = NULL;
 	bool is_virtual;
 
@@ -112,89 +129,157 @@ static host_t *source(traffic_selector_t *src, host_t *outer, host_t *net, bool 
 																					: any_address(family);
 }
 
-/** Under the lock. */
-static status_t add_new(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer, host_t *net, uint8_t prefix)
+/** Whether an address is one of the TUN device. */
+static bool is_virtual(host_t *address)
 {
-	bool forwards;
-	host_t *address = source(src, outer, net, &forwards);
-	route_t *route;
+	char *interface = NULL;
+	bool is = charon->kernel->get_interface(charon->kernel, address, &interface) && streq(interface, tun_name());
+
+	free(interface);
+	return is;
+}
+
+/** Under the lock: installs a route that is not, from the address that it had, or another one of ours. */
+static void install(route_t *this)
+{
 	status_t status;
 
-	if (!address)
+	if (!this->src)
 	{
-		DBG1(DBG_KNL, "there is no route to %R: we have no address", dst);
-		return FAILED;
+		this->src = source(this->src_ts, this->outer, this->net.len == 4 ? AF_INET : AF_INET6, &this->forwards);
+		this->is_virtual = this->src && is_virtual(this->src);
 	}
+	if (!this->src)
+	{
+		return;
+	}
+	status = charon->kernel->add_route(charon->kernel, this->net, this->prefix, NULL, this->src, tun_name(), FALSE);
+	this->installed = status == SUCCESS || status == ALREADY_DONE;
+}
+
+/** Addresses, or the TUN device, may be there by now. */
+static job_requeue_t try_again(void *number)
+{
+	enumerator_t *enumerator;
+	route_t *route;
+	uint32_t next = 0;
+
+	lock->lock(lock);
+	if ((uintptr_t)number != turn)
+	{
+		lock->unlock(lock);
+		return JOB_REQUEUE_NONE;
+	}
+	enumerator = routes->create_enumerator(routes);
+	while (enumerator->enumerate(enumerator, &route))
+	{
+		if (!route->installed)
+		{
+			install(route);
+			if (!route->installed)
+			{
+				/* The next time, another one may be right. */
+				DESTROY_IF(route->src);
+				route->src = NULL;
+			}
+			next = route->installed ? next : min(2 * again, LATE);
+		}
+	}
+	enumerator->destroy(enumerator);
+	again = next;
+	lock->unlock(lock);
+	return next ? JOB_RESCHEDULE_MS(next) : JOB_REQUEUE_NONE;
+}
+
+/** Under the lock. */
+static void schedule(void)
+{
+	if (again == SOON)
+	{
+		return;
+	}
+	again = SOON;
+	lib->scheduler->schedule_job_ms(lib->scheduler, (job_t*)callback_job_create(try_again, (void*)++turn, NULL, NULL), SOON);
+}
+
+/** Under the lock. Nothing goes another way while there is no route: an unreachable one needs no address of ours. */
+static void add_new(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer, host_t *net, uint8_t prefix)
+{
+	route_t *route;
+
 	INIT(route,
 		.net = chunk_clone(net->get_address(net)),
 		.prefix = prefix,
-		.src = address,
-		.forwards = forwards,
+		.src_ts = src->clone(src),
+		.outer = outer ? outer->clone(outer) : NULL,
 		.refs = 1,
 	);
-	status = install(route);
-	if (status != SUCCESS && status != ALREADY_DONE)
-	{
-		DBG1(DBG_KNL, "the route to %R cannot be installed", dst);
-		destroy(route);
-		return FAILED;
-	}
-	unreachable_add(route->net, route->prefix);
 	routes->insert_last(routes, route);
-	return SUCCESS;
+	unreachable_add(route->net, route->prefix);
+	install(route);
+	if (!route->installed)
+	{
+		DBG1(DBG_KNL, "there is no route to %R yet: %s", dst,
+			 route->src ? "the system does not take it" : "we have no address");
+		schedule();
+	}
 }
 
 /** Under the lock: a route that was for forwarding alone gets a source that a policy is for. */
-static void improve(route_t *this, traffic_selector_t *src, host_t *net)
+static void improve(route_t *this, traffic_selector_t *src)
 {
 	bool forwards;
 	host_t *address;
 
-	if (!this->forwards)
+	if (!this->forwards || !this->src)
 	{
 		return;
 	}
-	address = source(src, NULL, net, &forwards);
+	address = source(src, NULL, this->net.len == 4 ? AF_INET : AF_INET6, &forwards);
+	DESTROY_IF(address);
 	if (!address || forwards)
 	{
-		DESTROY_IF(address);
 		return;
 	}
 	uninstall(this);
 	this->src->destroy(this->src);
-	this->src = address;
-	this->forwards = FALSE;
+	this->src = NULL;
+	this->src_ts->destroy(this->src_ts);
+	this->src_ts = src->clone(src);
 	install(this);
+	if (!this->installed)
+	{
+		schedule();
+	}
 }
 
-status_t route_add(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer)
+bool route_add(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer)
 {
 	host_t *net = NULL;
 	uint8_t prefix;
 	route_t *route;
-	status_t status = SUCCESS;
 
 	/* A range that is no subnet has the smallest one around it, which is what is wanted. */
 	dst->to_subnet(dst, &net, &prefix);
 	if (!enabled || !net)
 	{
 		DESTROY_IF(net);
-		return NOT_FOUND;
+		return FALSE;
 	}
 	lock->lock(lock);
 	route = find(net->get_address(net), prefix);
 	if (route)
 	{
 		route->refs++;
-		improve(route, src, net);
+		improve(route, src);
 	}
 	else
 	{
-		status = add_new(src, dst, outer, net, prefix);
+		add_new(src, dst, outer, net, prefix);
 	}
 	lock->unlock(lock);
 	net->destroy(net);
-	return status;
+	return TRUE;
 }
 
 void route_delete(traffic_selector_t *dst)
@@ -221,11 +306,10 @@ void route_delete(traffic_selector_t *dst)
 	net->destroy(net);
 }
 
-bool routes_reinstall(void)
+void routes_reinstall(void)
 {
 	enumerator_t *enumerator;
 	route_t *route;
-	bool done = TRUE;
 
 	lock->lock(lock);
 	enumerator = routes->create_enumerator(routes);
@@ -233,9 +317,12 @@ bool routes_reinstall(void)
 	{
 		/* charon still has those that went with the device. */
 		uninstall(route);
-		done &= install(route) == SUCCESS;
+		if (route->src && route->is_virtual)
+		{
+			virtual_ip_restore(route->src, tun_index());
+		}
+		schedule();
 	}
 	enumerator->destroy(enumerator);
 	lock->unlock(lock);
-	return done;
 }

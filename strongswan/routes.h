@@ -11,12 +11,13 @@
 bool routes_create(void);
 void routes_destroy(void);
 
-/** A route for the destinations of an outbound policy, once however many policies want it; each that had SUCCESS gives it
- *  back. `outer` is our address of its SA, if any. NOT_FOUND: there shall be none. */
-status_t route_add(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer);
+/** A route for the destinations of an outbound policy, once however many policies want it; each that had true gives it
+ *  back. `outer` is our address of its SA, if any. False: there shall be none. While it cannot be installed, because we have no
+ *  address yet or the TUN device is being made, it is tried again and again. */
+bool route_add(traffic_selector_t *src, traffic_selector_t *dst, host_t *outer);
 void route_delete(traffic_selector_t *dst);
 
-/** Installs all of them again, after the TUN device was made anew. False: not all could be. */
-bool routes_reinstall(void);
+/** Installs all of them again, soon, after the TUN device was made anew. */
+void routes_reinstall(void);
 
 #endif

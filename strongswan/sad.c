@@ -136,6 +136,7 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 	hashtable_t *table = data->inbound ? sad_inbound : sad_outbound;
 	accel_sa_t accel;
 	status_t status;
+	uint64_t number;
 	bool is_new;
 	sa_t *sa;
 
@@ -154,8 +155,9 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 	{
 		return status;
 	}
+	number = atomic_fetch_add(&last_id, 1) + 1;
 	INIT(sa,
-		.id = atomic_fetch_add(&last_id, 1) + 1,
+		.id = number,
 		.spi = id->spi,
 		.cpi = data->cpi,
 		.protocol = id->proto,
@@ -192,6 +194,11 @@ status_t sad_add(kernel_ipsec_sa_id_t *id, kernel_ipsec_add_sa_t *data)
 		}
 	}
 	sad_lock->unlock(sad_lock);
+	if (is_new && !accel_has(&accel))
+	{
+		/* The accelerator was lost before the SA was here to be negotiated anew with the others. */
+		sad_schedule(&(sa_t){.id = number, .inbound = data->inbound}, 1, FALSE);
+	}
 	if (!is_new)
 	{
 		DBG1(DBG_KNL, "there is an SA %.8x to %H already", ntohl(id->spi), id->dst);

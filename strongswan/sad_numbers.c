@@ -13,6 +13,8 @@
 /** SPIs that charon has and that are no SA's yet. */
 static hashtable_t *reserved;
 static uint16_t next_cpi;
+/** Host order. */
+static uint32_t spi_min, spi_max;
 
 static u_int hash_spi(const void *spi)
 {
@@ -32,6 +34,14 @@ static void *spi_key(uint32_t spi)
 void sad_numbers_create(void)
 {
 	reserved = hashtable_create(hash_spi, same_spi, 64);
+	spi_min = (uint32_t)lib->settings->get_int(lib->settings, "%s.spi_min", KERNEL_SPI_MIN, lib->ns);
+	spi_max = (uint32_t)lib->settings->get_int(lib->settings, "%s.spi_max", KERNEL_SPI_MAX, lib->ns);
+	if (spi_min < 256 || spi_max < spi_min)
+	{
+		DBG1(DBG_KNL, "spi_min and spi_max leave no SPIs (1 to 255 are reserved): the usual ones are used");
+		spi_min = KERNEL_SPI_MIN;
+		spi_max = KERNEL_SPI_MAX;
+	}
 	next_cpi = (uint16_t)(CPI_MIN + random() % (CPI_MAX - CPI_MIN));
 }
 
@@ -64,7 +74,7 @@ status_t sad_reserve(uint8_t protocol, uint32_t *spi)
 		{
 			break;
 		}
-		drawn = htonl(KERNEL_SPI_MIN + drawn % (KERNEL_SPI_MAX - KERNEL_SPI_MIN));
+		drawn = htonl((uint32_t)(spi_min + drawn % (spi_max - spi_min + 1ull)));
 		if (!reserved->get(reserved, spi_key(drawn)) && !sad_find_inbound(drawn, IPPROTO_ESP) &&
 			!sad_find_inbound(drawn, IPPROTO_AH))
 		{

@@ -13,6 +13,8 @@
 
 /** Bytes of UDP payload that one call takes. */
 #define UDP_MOST 65000
+/** Milliseconds that a packet waits for room in its socket at most. */
+#define PATIENCE 100
 
 /** Room for where from, traffic class and segment size. */
 typedef union control_t {
@@ -117,19 +119,25 @@ static ssize_t send_once(int fd, struct msghdr *msg)
 	return sent;
 }
 
-/** Waits for room: a sender that is too fast is slowed down, and the device before it drops what is too much. */
+/** After an error: waits for room, if that is what is missing. A sender that is too fast is slowed down, and the device before
+ *  it drops what is too much; but nobody waits for long for a link that takes nothing. */
+static bool has_room_again(int fd, int error)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+
+	return (error == EAGAIN || error == EWOULDBLOCK) && poll(&poll_fd, 1, PATIENCE) > 0;
+}
+
 static ssize_t send_waiting(int fd, struct msghdr *msg)
 {
-	for (;;)
-	{
-		ssize_t sent = send_once(fd, msg);
-		struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+	ssize_t sent;
 
-		if (sent >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK) || poll(&poll_fd, 1, 100) <= 0)
-		{
-			return sent;
-		}
+	do
+	{
+		sent = send_once(fd, msg);
 	}
+	while (sent < 0 && has_room_again(fd, errno));
+	return sent;
 }
 
 /** Sends packets of one length (the last may be shorter) and class to one place; false, and errno: not all. */
@@ -260,8 +268,14 @@ typedef struct raw_t {
 static bool send_fragment(void *context, const uint8_t *fragment, size_t length)
 {
 	const raw_t *raw = context;
+	ssize_t sent;
 
-	return sendto(raw->fd, fragment, length, MSG_NOSIGNAL, (const struct sockaddr*)&raw->to, raw->to_length) >= 0;
+	do
+	{
+		sent = sendto(raw->fd, fragment, length, MSG_NOSIGNAL, (const struct sockaddr*)&raw->to, raw->to_length);
+	}
+	while (sent < 0 && has_room_again(raw->fd, errno));
+	return sent >= 0;
 }
 
 /** Too long for the path, and may be cut: a raw socket does not. */
@@ -297,6 +311,10 @@ static void send_cut(sender_state_t *this, const sa_use_t *use, raw_t *raw, cons
 		/* The path takes less by now. */
 		send_learn(raw->fd);
 	}
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+	{
+		return;
+	}
 	complain(COMPLAIN_SEND, "a packet could not be sent in fragments: %s", strerror(errno));
 }
 
@@ -326,9 +344,14 @@ static void send_whole(sender_state_t *this, const sa_use_t *use, raw_t *raw, co
 			sent += (size_t)now;
 			continue;
 		}
-		if (error == EINTR)
+		if (error == EINTR || has_room_again(raw->fd, error))
 		{
 			continue;
+		}
+		if (error == EAGAIN || error == EWOULDBLOCK)
+		{
+			/* The link takes nothing: as any other queue that is full, this one drops. */
+			break;
 		}
 		if (error != EMSGSIZE && error != ENOBUFS)
 		{
@@ -400,7 +423,8 @@ void send_plain(uint8_t *packet, size_t length)
 		to.in6.sin6_family = AF_INET6;
 		memcpy(&to.in6.sin6_addr, packet + 24, 16);
 	}
-	if (sendto(fd, packet, length, MSG_NOSIGNAL, (struct sockaddr*)&to, is4 ? sizeof(to.in) : sizeof(to.in6)) < 0)
+	if (sendto(fd, packet, length, MSG_NOSIGNAL, (struct sockaddr*)&to, is4 ? sizeof(to.in) : sizeof(to.in6)) < 0 &&
+		errno != EAGAIN && errno != EWOULDBLOCK)
 	{
 		complain(COMPLAIN_SEND, "a packet of a passthrough policy could not be sent: %s", strerror(errno));
 	}

@@ -80,7 +80,7 @@ static void want_errors(int fd, int family)
 
 static int open_raw(int family, int protocol)
 {
-	int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC | (protocol == IPPROTO_RAW ? 0 : SOCK_NONBLOCK), protocol);
+	int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 
 	if (fd < 0)
 	{
@@ -177,15 +177,15 @@ void sockets_on_change(void (*changed)(void))
 	on_change = changed;
 }
 
-/** Hands IKE (four zeros first, RFC 3948) and NAT keepalives (shorter) to the first socket, charon's; ESP to ours, those of
- *  an SPI to one. */
-static bool attach_filter(int fd)
+/** Hands IKE (four zeros first, RFC 3948) and NAT keepalives (shorter) to the first socket, charon's; ESP to the `ours`
+ *  behind it, those of an SPI to one. */
+static bool attach_filter(int fd, size_t ours)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, 0),
-		BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, (uint32_t)workers),
+		BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, (uint32_t)ours),
 		BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),
 		BPF_STMT(BPF_RET | BPF_A, 0),
 	};
@@ -252,8 +252,8 @@ bool sockets_share(int fd, int family, uint16_t port)
 	{
 		int ours = open_beside(fd, family);
 
-		/* From the first one on, there are two sockets to choose from. */
-		if (ours < 0 || (i == 0 && !attach_filter(ours)))
+		/* From the first one on, there are two sockets to choose from, and never one that is not there. */
+		if (ours < 0 || !attach_filter(ours, i + 1))
 		{
 			DBG1(DBG_KNL, "UDP port %u cannot be shared: %s", port, strerror(errno));
 			if (ours >= 0)

@@ -147,6 +147,8 @@ status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *dat
 		set_security(rule, data->sa);
 	}
 	rule->priority = priority_of(id, data, &rule->selector);
+	/* Packets that come before the policy does go nowhere. */
+	rule->routed = id->dir == POLICY_OUT && data->type != POLICY_PASS && route_add(id->src_ts, id->dst_ts, data->src);
 
 	lock->write_lock(lock);
 	for (at = 0; at < array_count(rules); at++)
@@ -165,17 +167,6 @@ status_t spd_add(kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *dat
 	}
 	lock->unlock(lock);
 	plain_changed();
-
-	/* The policy is there before the packets are. */
-	if (id->dir == POLICY_OUT && data->type != POLICY_PASS)
-	{
-		status_t status = route_add(id->src_ts, id->dst_ts, data->src);
-
-		lock->write_lock(lock);
-		rule->routed = status == SUCCESS;
-		lock->unlock(lock);
-		return status == FAILED ? FAILED : SUCCESS;
-	}
 	return SUCCESS;
 }
 
@@ -267,12 +258,14 @@ static void ask(rule_t *this, const flow_t *flow)
 	}
 }
 
-/** Whether a rule is for packets of a flow: outbound ones, or those that came out of an SA. */
+/** Whether a rule is for packets of a flow: outbound ones, or those that came out of an SA, which is nothing for rules of
+ *  other SAs and for those that let plain packets pass. */
 static bool is_for(const rule_t *this, const flow_t *flow, const sa_use_t *use)
 {
-	if (use && (this->type != POLICY_IPSEC || this->reqid != use->reqid || (this->spi && this->spi != use->sa->spi)))
-	{
+	if (use && (this->type == POLICY_PASS || (this->type == POLICY_IPSEC &&
 		/* Others may have the same reqid, when it is configured. */
+		(this->reqid != use->reqid || (this->spi && this->spi != use->sa->spi)))))
+	{
 		return FALSE;
 	}
 	return (this->dir == POLICY_OUT) == !use && selector_matches(&this->selector, flow);
@@ -337,16 +330,16 @@ verdict_t spd_outbound(flow_cache_t *cache, const flow_t *flow, sa_use_t *use)
 
 void spd_inbound(flow_cache_t *cache, const sa_use_t *use, const flow_t *flows[], size_t count, bool allowed[])
 {
-	rule_t *last = NULL;
+	rule_t *rule = NULL;
 
 	lock->read_lock(lock);
 	for (size_t i = 0; i < count; i++)
 	{
-		if (!last || !selector_matches(&last->selector, flows[i]))
+		if (i == 0 || !flow_is_same(flows[i], flows[i - 1]))
 		{
-			last = find(cache, flows[i], use);
+			rule = find(cache, flows[i], use);
 		}
-		allowed[i] = last != NULL;
+		allowed[i] = rule && rule->type == POLICY_IPSEC;
 	}
 	lock->unlock(lock);
 }

@@ -36,6 +36,18 @@ unsigned tun_index(void)
 	return ioctl(queues[0], TUNGETIFF, &ifr) == 0 ? if_nametoindex(ifr.ifr_name) : 0;
 }
 
+bool tun_has_its_name(void)
+{
+	struct ifreq ifr = {0};
+
+	return ioctl(queues[0], TUNGETIFF, &ifr) != 0 || streq(ifr.ifr_name, name);
+}
+
+unsigned tun_mtu(void)
+{
+	return mtu_wanted;
+}
+
 int tun_queue(size_t number)
 {
 	return queues[number];

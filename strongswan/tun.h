@@ -18,6 +18,12 @@ char *tun_name(void);
 /** Its number, whatever its name is by now; 0: it is gone. */
 unsigned tun_index(void);
 
+/** Whether it is still called that. */
+bool tun_has_its_name(void);
+
+/** Its MTU, as it was made. */
+unsigned tun_mtu(void);
+
 /** The descriptor of a queue, which does not block. */
 int tun_queue(size_t number);
 

@@ -46,17 +46,14 @@ static atomic_bool ending;
 static int end = -1;
 static atomic_bool mending;
 
-/** Somebody has removed the TUN device: it is made again, and its routes as soon as charon knows of it. */
+/** Somebody has removed the TUN device: it is made again, its addresses are, and its routes as soon as charon knows of it. */
 static job_requeue_t mend_tun(void *unused)
 {
 	if (tun_recreate())
 	{
 		DBG1(DBG_KNL, "the TUN device %s was removed; it is there again, without addresses that others gave it", tun_name());
 		plain_changed();
-	}
-	if (!routes_reinstall())
-	{
-		return JOB_RESCHEDULE_MS(LOOK_AGAIN / 4);
+		routes_reinstall();
 	}
 	atomic_store(&mending, false);
 	return JOB_REQUEUE_NONE;
@@ -71,7 +68,13 @@ static void *run_outbound(worker_t *this)
 		/* The number means another device when one that was removed has been made again. */
 		struct pollfd ready[] = {{.fd = tun_queue(this->number), .events = POLLIN}, ended};
 
-		if (poll(ready, countof(ready), LOOK_AGAIN) > 0 && ready[0].revents && !outbound_run(this->outbound))
+		int events = poll(ready, countof(ready), LOOK_AGAIN);
+
+		if (!events && !tun_has_its_name())
+		{
+			complain(COMPLAIN_TUN, "the TUN device %s has another name: nothing comes to it until it has its own again", tun_name());
+		}
+		if (events > 0 && ready[0].revents && !outbound_run(this->outbound))
 		{
 			complain(COMPLAIN_TUN, "the TUN device %s is gone: %s", tun_name(), strerror(errno));
 			if (!atomic_exchange(&mending, true))
@@ -199,9 +202,12 @@ bool workers_create(size_t number, unsigned mtu)
 			.inbound = inbound_create(i),
 			.changed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 		};
-		this->out = thread_create((thread_main_t)run_outbound, this);
-		this->in = thread_create((thread_main_t)run_inbound, this);
-		if (!this->out || !this->in || this->changed < 0)
+		if (this->changed >= 0)
+		{
+			this->out = thread_create((thread_main_t)run_outbound, this);
+			this->in = thread_create((thread_main_t)run_inbound, this);
+		}
+		if (!this->out || !this->in)
 		{
 			DBG1(DBG_KNL, "no threads for packets");
 			count = i + 1;

@@ -86,3 +86,97 @@ typos() {
     pings "with a typo"
     [ "$(in_a cat "/sys/class/net/$(tun a)/mtu" 2>/dev/null || ip -n "${tag}a" link show "$(tun a)" | grep -o 'mtu [0-9]*' | cut -d' ' -f2)" = 1300 ] || fail "mtu"
 }
+
+# The same with an address on it that the peer gave.
+tun_removed_virtual_ip() {
+    start=no
+    charons
+    stop a
+    stop b
+    cat >>"$dir/b/swanctl.conf" <<'CONF'
+pools { p {
+  addrs = 10.99.0.0/24
+} }
+CONF
+    sed -i 's/^  version = 2/&\n  pools = p/; s/remote_ts = .*/remote_ts = dynamic/' "$dir/b/swanctl.conf"
+    sed -i 's/^  version = 2/&\n  vips = 0.0.0.0/; s/local_ts = .*/local_ts = dynamic/' "$dir/a/swanctl.conf"
+    launch b
+    launch a
+    initiate net
+    in_a ping -c 2 -i .1 -W 1 "$b_in" >/dev/null || fail "from a virtual IP"
+    ip -n "${tag}a" link del "$(tun a)"
+    eventually 10 "packets again" in_a ping -c 1 -W 1 "$b_in"
+    in_a ip addr show dev "$(tun a)" | grep -q 10.99.0.1 || fail "without the virtual IP"
+    [ "$(count_log a 'netlink error')" -le 2 ] || fail "the log: $(grep -c 'netlink error' "$dir/a/charon.log")"
+}
+
+tun_renamed() {
+    charons
+    pings "before"
+    local device
+    device=$(tun a)
+    ip -n "${tag}a" link set "$device" down
+    ip -n "${tag}a" link set "$device" name other
+    ip -n "${tag}a" link set other up
+    eventually 5 "it is said" log_has a 'has another name'
+    ip -n "${tag}a" link set other down
+    ip -n "${tag}a" link set other name "$device"
+    ip -n "${tag}a" link set "$device" up
+    eventually 10 "packets again" in_a ping -c 1 -W 1 -I "$from" "$to"
+}
+
+# A link that takes nothing: packets are dropped, and charon can be stopped.
+stalled() {
+    command -v tc >/dev/null || skip "tc is not installed"
+    charons
+    pings "before"
+    in_a tc qdisc add dev e0 root tbf rate 1kbit burst 3000 limit 100mb 2>/dev/null || skip "no token bucket here"
+    in_a python3 -c "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$a_in', 0))
+for i in range(4000): s.sendto(bytes(1200), ('$b_in', 9))"
+    sleep 1
+    local charon_a=${pid[a]}
+    kill "$charon_a"
+    eventually 10 "charon ends" sh -c "! kill -0 $charon_a 2>/dev/null"
+    unset "pid[a]"
+}
+
+# charon would take the default for what it does not understand.
+values() {
+    start=no
+    for wrong in 'mtu = 13oo' 'workers = four' 'fallback = never' 'drop_plain = maybe' 'tun = a-very-long-name'; do
+        a_plugin_extra=$wrong
+        [ -n "${pid[b]:-}" ] || charons
+        stop a
+        configure a "$a_plugin" "$a_ip" "$a_to" "$a_net" "$b_net" b
+        launch a
+        log_has a "${wrong%% *} of kernel-gipsec is \"${wrong#*= }\"" || fail "$wrong: $(grep KNL "$dir/a/charon.log")"
+        log_has a 'packets are processed' && fail "$wrong: the plugin loads"
+    done
+    return 0
+}
+
+load_order() {
+    start=no
+    charons
+    stop a
+    rm "$dir/a/charon.log"
+    sed -i 's/ kernel-gipsec kernel-netlink/ kernel-netlink kernel-gipsec/' "$dir/a/strongswan.conf"
+    launch a
+    log_has a 'kernel-gipsec carries nothing' || fail "not said"
+    log_has a 'packets are processed' && fail "the log says that it works"
+    return 0
+}
+
+# Settings that are read again do not change what the threads have room for.
+reloaded() {
+    child_extra='tfc_padding = mtu'
+    charons
+    pings "padded"
+    sed -i '/^    kernel-gipsec {/a mtu = 3000' "$dir/a/strongswan.conf"
+    swan a --reload-settings >/dev/null || fail "reload"
+    swan a --rekey --child net >/dev/null || fail "rekey"
+    sleep 1
+    pings "after a reload"
+}

@@ -200,3 +200,94 @@ s.sendto(b'protected', ('$b_in', 7777))"
     in_b nft list table inet gipsec_ipsec0 2>/dev/null && fail "the table is left"
     return 0
 }
+
+# shunt SIDE MODE LOCAL REMOTE [LINE...]: one more policy without an SA, in a connection of its own, not loaded yet.
+shunt() {
+    local side=$1 kind=$2 local_ts=$3 remote_ts=$4
+    shift 4
+    cat >>"$dir/$side/swanctl.conf" <<CONF
+connections { s {
+  children {
+    shunt {
+      mode = $kind
+      $(printf '%s\n' "$@")
+      local_ts = $local_ts
+      remote_ts = $remote_ts
+      start_action = trap
+    }
+  }
+} }
+CONF
+}
+load() { swan "$1" --load-conns --file "$dir/$1/swanctl.conf" >"$dir/out" 2>&1 || fail "loading connections: $(cat "$dir/out")"; }
+
+# A drop policy is there before the system has addresses; later they come, and a way past it.
+drop_before_network() {
+    start=no b_plugin_extra='drop_plain = no'
+    charons
+    stop a
+    shunt a drop 10.1.0.0/16 10.3.8.0/24
+    ip -n "${tag}b" addr add 10.3.8.1/32 dev inner
+    ip -n "${tag}b" route add 10.1.0.0/16 via "$a_ip"
+    for device in e0 inner; do ip -n "${tag}a" addr flush dev $device; done
+    launch a
+    eventually 3 "it is said" log_has a 'no route to 10.3.8.0/24.* yet'
+    ip -n "${tag}a" addr add "$a_ip/24" dev e0
+    ip -n "${tag}a" addr add "$a_in/16" dev inner
+    ip -n "${tag}a" route add 10.3.0.0/16 via "$b_ip"
+    in_b timeout 8 tcpdump -lni e0 icmp >"$dir/seen" 2>/dev/null & local watcher=$!
+    for _ in $(seq 1 20); do
+        in_a ping -c 1 -W .2 -I "$a_in" 10.3.8.1 >/dev/null && fail "not dropped"
+        sleep .05
+    done
+    eventually 10 "the route" sh -c "ip netns exec ${tag}a ip route show table 220 | grep -q '10.3.8.0/24 dev'"
+    in_a ping -c 1 -W 1 -I "$a_in" 10.3.8.1 >/dev/null && fail "not dropped with the route"
+    wait "$watcher"
+    grep -q 10.3.8.1 "$dir/seen" && fail "seen outside: $(cat "$dir/seen")"
+    sed -i '/^connections { s {/,$d' "$dir/a/swanctl.conf"
+    load a
+    eventually 3 "the route goes" sh -c "[ -z \"\$(ip netns exec ${tag}a ip route show table 220)\" ]"
+    in_a ping -c 1 -W 1 -I "$a_in" 10.3.8.1 >/dev/null || fail "dropped without a policy"
+}
+
+# A policy that has no route, for lack of an address, goes again like others.
+no_address() {
+    command -v nft >/dev/null || skip "nft is not installed"
+    start=no
+    charons
+    in_a sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+    shunt a drop fd77::/64 fd78::/64
+    load a
+    eventually 3 "the rule" sh -c "ip netns exec ${tag}a nft list ruleset | grep -q fd77"
+    sed -i '/^connections { s {/,$d' "$dir/a/swanctl.conf"
+    load a
+    eventually 3 "the rule goes" sh -c "! ip netns exec ${tag}a nft list ruleset | grep -q fd77"
+}
+
+# A drop policy that comes first is for packets out of an SA, too.
+inbound_drop() {
+    start=no b_plugin_extra='drop_plain = no'
+    charons
+    shunt b drop '10.2.0.0/16[udp/7777]' '10.1.0.0/16[udp]' 'priority = 1'
+    load b
+    initiate net
+    pings "what is not dropped"
+    in_b timeout 5 python3 -c "
+import socket
+def bound(port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$b_in', port)); s.settimeout(3); return s
+dropped, other = bound(7777), bound(7778)
+print(other.recv(100).decode(), flush=True)
+dropped.settimeout(.5)
+try: print(dropped.recv(100).decode())
+except socket.timeout: pass" >"$dir/heard" 2>&1 & local listener=$!
+    sleep .7
+    in_a python3 -c "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$a_in', 0))
+for port in (7777, 7778, 7777): s.sendto(b'to %d' % port, ('$b_in', port))"
+    wait "$listener"
+    grep -q 'to 7778' "$dir/heard" || fail "what is not dropped is: $(cat "$dir/heard")"
+    grep -q 'to 7777' "$dir/heard" && fail "what is dropped is not"
+    return 0
+}
