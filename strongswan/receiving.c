@@ -4,6 +4,8 @@
 #include "ip.h"
 
 #include <daemon.h>
+#include <encoding/message.h>
+#include <processing/jobs/process_message_job.h>
 
 #include <netinet/udp.h>
 
@@ -145,6 +147,37 @@ static void take_ip4(receiver_state_t *this, uint8_t *bytes, size_t length, uint
 	this->count += set_spi(arrived);
 }
 
+/** A message of IKE, behind its marker: the system has joined it to ESP packets before it, and the filter saw these. Who begins
+ *  an IKE_SA is not in the midst of ESP, and what charon does against floods of them is not done here. */
+static void hand_to_charon(const struct sockaddr_storage *from, const about_t *about, uint8_t *bytes, size_t length)
+{
+	int family = from->ss_family;
+	chunk_t to = family == AF_INET ? chunk_create((u_char*)&about->to4, sizeof(about->to4))
+								   : chunk_create((u_char*)&about->to6, sizeof(about->to6));
+	host_t *src = host_create_from_sockaddr((sockaddr_t*)from);
+	host_t *dst = host_create_from_chunk(family, to, charon->socket->get_port(charon->socket, TRUE));
+	message_t *message;
+	ike_sa_id_t *id;
+
+	if (!src || !dst)
+	{
+		DESTROY_IF(src);
+		DESTROY_IF(dst);
+		return;
+	}
+	message = message_create_from_packet(packet_create_from_data(src, dst, chunk_clone(chunk_create(bytes, length))));
+	if (message->parse_header(message) == SUCCESS)
+	{
+		id = message->get_ike_sa_id(message);
+		if (id->get_initiator_spi(id) && id->get_responder_spi(id))
+		{
+			lib->processor->queue_job(lib->processor, (job_t*)process_message_job_create(message));
+			return;
+		}
+	}
+	message->destroy(message);
+}
+
 static void take(receiver_state_t *this, uint8_t *bytes, size_t length, uint8_t message, uint8_t protocol,
 				 const about_t *about)
 {
@@ -158,7 +191,15 @@ static void take(receiver_state_t *this, uint8_t *bytes, size_t length, uint8_t 
 		arrived->length = (uint32_t)min(size, length - at);
 		arrived->protocol = protocol;
 		arrived->message = message;
-		if (set_spi(arrived))
+		if (!set_spi(arrived))
+		{
+			continue;
+		}
+		if (this->udp && !arrived->spi)
+		{
+			hand_to_charon(&this->from[message], about, bytes + at + sizeof(arrived->spi), arrived->length - sizeof(arrived->spi));
+		}
+		else
 		{
 			make_header(arrived, &this->from[message], about);
 			this->count++;

@@ -47,7 +47,7 @@ bool routes_create(void)
 
 static void uninstall(route_t *this)
 {
-	if (this->src)
+	if (this->installed)
 	{
 		charon->kernel->del_route(charon->kernel, this->net, this->prefix, NULL, this->src, tun_name(), FALSE);
 	}

@@ -129,3 +129,30 @@ flood() {
 }
 
 charon_pid() { pgrep -P "${pid[$1]}" -x charon || echo "${pid[$1]}"; }
+
+# A message of IKE behind ESP packets, which a network card joined to them: here the sender does it.
+joined_ike() {
+    a_plugin_extra='force_udp = yes' b_plugin_extra='force_udp = yes'
+    charons
+    pings "before"
+    local spi spis
+    spi=$(swan a --list-sas | awk '/^ +out /{print $2}' | tr -d ,)
+    spis=$(swan a --list-sas | sed -n 's/.* \([0-9a-f]\{16\}\)_i\*\{0,1\} \([0-9a-f]\{16\}\)_r.*/\1\2/p')
+    in_a python3 - "$a_ip" "$b_ip" "$spi" "$spis" <<'PY' || fail "cannot send"
+import os, socket, struct, sys
+own, peer, spi, spis = sys.argv[1], sys.argv[2], int(sys.argv[3], 16), bytes.fromhex(sys.argv[4])
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.setsockopt(socket.SOL_SOCKET, 15, 1)               # SO_REUSEPORT
+udp.setsockopt(socket.SOL_SOCKET, 36, 0x67697000)      # SO_MARK
+udp.bind((own, 4500))
+udp.setsockopt(socket.IPPROTO_UDP, 103, 1000)          # UDP_SEGMENT
+esp = struct.pack("!II", spi, 1) + os.urandom(992)
+ike = spis + struct.pack("!BBBBII", 46, 0x20, 37, 8, 77, 88) + os.urandom(60)
+udp.sendto(esp + esp + bytes(4) + ike, (peer, 4500))
+udp.sendto(esp + esp + bytes(4) + b"no message", (peer, 4500))
+udp.sendto(esp + esp + bytes(4) + bytes(16) + ike[16:18] + bytes([34]) + ike[19:], (peer, 4500))
+PY
+    eventually 5 "charon has it" log_has b 'received packet: from .* \(88 bytes\)'
+    [ "$(count_log b 'received packet: from .* \(88 bytes\)')" = 1 ] || fail "charon got what begins an IKE_SA"
+    pings "afterwards"
+}
