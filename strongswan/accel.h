@@ -34,6 +34,7 @@ status_t accel_move(const accel_sa_t *sa, bool inbound, host_t *src, host_t *dst
 
 /** Whether an SA is in the accelerator that is open now: one that was lost takes its SAs along. */
 bool accel_has(const accel_sa_t *sa);
+
 void accel_delete(const accel_sa_t *sa, bool inbound);
 
 /** The largest packet that an outbound SA makes into at most `outer` bytes; 0: none. */

@@ -125,7 +125,13 @@ static bool has_room_again(int fd, int error)
 {
 	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
 
-	return (error == EAGAIN || error == EWOULDBLOCK) && poll(&poll_fd, 1, PATIENCE) > 0;
+	if (error != EAGAIN && error != EWOULDBLOCK)
+	{
+		return false;
+	}
+	/* An error that waits would end the wait at once, again and again. */
+	send_learn(fd);
+	return poll(&poll_fd, 1, PATIENCE) > 0 && poll_fd.revents & POLLOUT;
 }
 
 static ssize_t send_waiting(int fd, struct msghdr *msg)

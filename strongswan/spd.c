@@ -258,17 +258,27 @@ static void ask(rule_t *this, const flow_t *flow)
 	}
 }
 
-/** Whether a rule is for packets of a flow: outbound ones, or those that came out of an SA, which is nothing for rules of
- *  other SAs and for those that let plain packets pass. */
+/** Whether an inbound rule has a say in what comes out of an SA. */
+static bool concerns(const rule_t *this, const sa_use_t *use)
+{
+	switch (this->type)
+	{
+		case POLICY_PASS:
+			/* It is for plain packets. */
+			return FALSE;
+		case POLICY_DROP:
+			return TRUE;
+		case POLICY_IPSEC:
+			break;
+	}
+	/* Other SAs may have the same reqid, when it is configured. */
+	return this->reqid == use->reqid && (!this->spi || this->spi == use->sa->spi);
+}
+
+/** Whether a rule is for packets of a flow: outbound ones, or those that came out of an SA. */
 static bool is_for(const rule_t *this, const flow_t *flow, const sa_use_t *use)
 {
-	if (use && (this->type == POLICY_PASS || (this->type == POLICY_IPSEC &&
-		/* Others may have the same reqid, when it is configured. */
-		(this->reqid != use->reqid || (this->spi && this->spi != use->sa->spi)))))
-	{
-		return FALSE;
-	}
-	return (this->dir == POLICY_OUT) == !use && selector_matches(&this->selector, flow);
+	return (this->dir == POLICY_OUT) == !use && (!use || concerns(this, use)) && selector_matches(&this->selector, flow);
 }
 
 /** The first rule that is for them, or NULL; under the lock. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "unreachable.h"
 
+#include "netlink.h"
+
 #include <collections/array.h>
 #include <errno.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,58 +19,24 @@
 static int fd = -1;
 static uint32_t table;
 
-typedef struct request_t {
-	struct nlmsghdr header;
-	struct rtmsg route;
-	uint8_t attributes[64];
-} request_t;
-
-static void add_attribute(request_t *this, uint16_t type, const void *data, size_t length)
-{
-	struct rtattr *attribute = (struct rtattr*)((char*)this + NLMSG_ALIGN(this->header.nlmsg_len));
-
-	attribute->rta_type = type;
-	attribute->rta_len = (unsigned short)RTA_LENGTH(length);
-	memcpy(RTA_DATA(attribute), data, length);
-	this->header.nlmsg_len = NLMSG_ALIGN(this->header.nlmsg_len) + (uint32_t)RTA_SPACE(length);
-}
-
-/** The kernel's answer; 0, or an error. */
+/** Asks for a change of a route; 0, or an error. */
 static int change(uint16_t type, uint16_t flags, const void *net, size_t length, uint8_t prefix)
 {
-	static uint32_t last;
 	uint32_t metric = METRIC;
-	request_t request = {
-		.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(request.route)), .nlmsg_type = type,
-				   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags, .nlmsg_seq = ++last},
+	struct {
+		struct nlmsghdr header;
+		struct rtmsg route;
+		uint8_t attributes[64];
+	} request = {
+		.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(request.route)), .nlmsg_type = type, .nlmsg_flags = flags},
 		.route = {.rtm_family = length == 4 ? AF_INET : AF_INET6, .rtm_dst_len = prefix, .rtm_protocol = MADE_BY_US,
 				  .rtm_scope = RT_SCOPE_UNIVERSE, .rtm_type = RTN_UNREACHABLE},
 	};
-	struct {
-		struct nlmsghdr header;
-		struct nlmsgerr error;
-		uint8_t quoted[sizeof(request_t)];
-	} answer;
-	ssize_t got;
 
-	add_attribute(&request, RTA_DST, net, length);
-	add_attribute(&request, RTA_TABLE, &table, sizeof(table));
-	add_attribute(&request, RTA_PRIORITY, &metric, sizeof(metric));
-	if (send(fd, &request, request.header.nlmsg_len, 0) < 0)
-	{
-		return errno;
-	}
-	do
-	{
-		got = recv(fd, &answer, sizeof(answer), 0);
-	}
-	/* An answer that came too late belongs to an earlier request. */
-	while ((got < 0 && errno == EINTR) || (got >= (ssize_t)sizeof(answer.header) && answer.header.nlmsg_seq != last));
-	if (got < (ssize_t)(sizeof(answer.header) + sizeof(answer.error)) || answer.header.nlmsg_type != NLMSG_ERROR)
-	{
-		return got < 0 ? errno : EIO;
-	}
-	return -answer.error.error;
+	netlink_add(&request.header, RTA_DST, net, length);
+	netlink_add(&request.header, RTA_TABLE, &table, sizeof(table));
+	netlink_add(&request.header, RTA_PRIORITY, &metric, sizeof(metric));
+	return netlink_change(fd, &request.header);
 }
 
 /** A route that was found. */
@@ -183,15 +149,13 @@ static void remove_old(void)
 void unreachable_create(void)
 {
 	int number = lib->settings->get_int(lib->settings, "%s.routing_table", TABLE, lib->ns);
-	struct timeval patience = {.tv_sec = 2};
 
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	fd = netlink_open();
 	if (fd < 0)
 	{
 		DBG1(DBG_KNL, "there are no unreachable routes: %s", strerror(errno));
 		return;
 	}
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	table = number > 0 ? (uint32_t)number : RT_TABLE_MAIN;
 	remove_old();
 	/* In the main table they would be taken for ways to peers. */

@@ -142,6 +142,8 @@ for i in range(4000): s.sendto(bytes(1200), ('$b_in', 9))"
     unset "pid[a]"
 }
 
+stalled_udp() { a_plugin_extra='force_udp = yes' b_plugin_extra='force_udp = yes'; stalled; }
+
 # charon would take the default for what it does not understand.
 values() {
     start=no

@@ -26,6 +26,23 @@ transport() { mode=transport; charons; pings "transport mode"; protected; }
 ipv6() { ip=6; charons; pings "IPv6"; protected; }
 ipv6_transport() { ip=6; mode=transport; charons; pings "IPv6, transport mode"; protected; }
 
+# each PROTOCOL PROPOSAL...: negotiates them one after the other over one IKE_SA.
+each() {
+    local protocol=$1 proposal side
+    shift
+    for proposal in "$@"; do
+        for side in a b; do
+            sed -i "s/${protocol}_proposals = .*/${protocol}_proposals = $proposal/" "$dir/$side/swanctl.conf"
+            swan "$side" --load-conns --file "$dir/$side/swanctl.conf" >/dev/null || fail "$proposal: configuration"
+        done
+        initiate net
+        pings "$protocol with $proposal"
+        protected
+        swan a --terminate --ike t >/dev/null || fail "$proposal: terminate"
+    done
+    echo "$# proposals"
+}
+
 # Everything that both charon and libgipsec have, one after the other over one IKE_SA.
 proposals() {
     local all=(aes128gcm16 aes256gcm16 aes192gcm8 aes128gcm12 aes128ccm16 aes256ccm8 aes128gmac aes256gmac
@@ -34,32 +51,13 @@ proposals() {
     start=no
     child_extra='replay_window = 1024'
     charons
-    for proposal in "${all[@]}"; do
-        for side in a b; do
-            sed -i "s/esp_proposals = .*/esp_proposals = $proposal/" "$dir/$side/swanctl.conf"
-            swan "$side" --load-conns --file "$dir/$side/swanctl.conf" >/dev/null || fail "$proposal: configuration"
-        done
-        initiate net
-        pings "$proposal"
-        protected
-        swan a --terminate --ike t >/dev/null || fail "$proposal: terminate"
-    done
-    echo "${#all[@]} proposals"
+    each esp "${all[@]}"
 }
 
 ah() {
     start=no props='ah_proposals = sha256'
     charons
-    for proposal in sha1 sha256 sha384 sha512 aesxcbc aescmac sha256-esn; do
-        for side in a b; do
-            sed -i "s/ah_proposals = .*/ah_proposals = $proposal/" "$dir/$side/swanctl.conf"
-            swan "$side" --load-conns --file "$dir/$side/swanctl.conf" >/dev/null || fail "$proposal: configuration"
-        done
-        initiate net
-        pings "AH with $proposal"
-        protected
-        swan a --terminate --ike t >/dev/null || fail "$proposal: terminate"
-    done
+    each ah sha1 sha256 sha384 sha512 aesxcbc aescmac sha256-esn
 }
 
 ah_transport() { mode=transport props='ah_proposals = sha256'; charons; pings "AH, transport mode"; protected; }
