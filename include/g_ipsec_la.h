@@ -60,12 +60,13 @@
  * Packets begin at the IP header. Input segments are read in order; output
  * segments are filled in order: `length` is the room on entry, and the bytes
  * written (0 when unused, and when the packet failed) on return. A call that is
- * refused as a whole (-EBADF, -EAGAIN and the like) leaves them as they were. Input and output may
+ * refused as a whole (-EBADF, -EAGAIN and the like) leaves them as they were. What is in
+ * a room beyond those bytes, and while the call lasts, is undefined. Input and output may
  * be the very same buffers, each described by a g_ipsec_la_data of its own (a
  * packet that is forged may then be overwritten with zeros); any other overlap
  * within a packet is -EINVAL, and
- * buffers of different packets of one call must not overlap at all. A packet
- * has at most 1,024 segments.
+ * buffers of different packets of one call must not overlap at all. Packets must not be
+ * changed while the call lasts. A packet has at most 1,024 segments.
  *
  * Compatibility. The shared library's SONAME is libgipsec.so.1 and its symbols
  * carry the version GIPSEC_1.0: a program linked with it runs with every later

@@ -11,9 +11,10 @@ use gipsec_accelerator::{Error, OpenError};
 use crate::errno;
 
 thread_local! {
-    static LAST: Cell<Option<Error>> = const { Cell::new(None) };
-    /// What there is to say about an error, beyond what it says itself.
-    static EXPLAINED: RefCell<Option<(Error, String)>> = const { RefCell::new(None) };
+    /// The last error, and how many there were.
+    static LAST: Cell<(u64, Option<Error>)> = const { Cell::new((0, None)) };
+    /// What there is to say about one of them, by its number, beyond what it says itself.
+    static EXPLAINED: RefCell<(u64, Option<String>)> = const { RefCell::new((0, None)) };
     static TEXT: RefCell<CString> = RefCell::new(CString::default());
 }
 
@@ -34,27 +35,27 @@ pub(crate) fn caught<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, Er
 #[cold]
 pub(crate) fn failed(error: Error) -> i32 {
     // A thread that is ending has nobody to ask.
-    let _ = LAST.try_with(|last| last.set(Some(error)));
+    let _ = LAST.try_with(|last| last.set((last.get().0.wrapping_add(1), Some(error))));
     errno::of(error)
 }
 
-/// Why an accelerator cannot be opened, as an error; the rest of the explanation is kept for who asks.
+/// Why an accelerator cannot be opened, as the error that comes next; the rest of the explanation is kept for who asks.
 #[cold]
 pub(crate) fn explained(refused: OpenError) -> Error {
-    let OpenError { error, why } = refused;
+    let next = LAST.try_with(|last| last.get().0.wrapping_add(1)).unwrap_or_default();
     // A thread that is ending has nobody to ask.
-    let _ = EXPLAINED.try_with(|explained| explained.replace(why.map(|why| (error, why))));
-    error
-}
-
-fn text_of(error: Error) -> String {
-    let explained = EXPLAINED.try_with(|explained| explained.borrow().clone()).ok().flatten();
-    explained.filter(|(about, _)| *about == error).map_or_else(|| error.to_string(), |(_, why)| why)
+    let _ = EXPLAINED.try_with(|explained| explained.replace((next, refused.why)));
+    refused.error
 }
 
 /// This thread's last error as text, valid until the thread asks again.
 pub(crate) fn last_error() -> *const c_char {
-    let text = LAST.try_with(Cell::get).ok().flatten().map_or_else(String::new, text_of);
+    let (number, error) = LAST.try_with(Cell::get).unwrap_or_default();
+    let explanation = || EXPLAINED.try_with(|explained| explained.borrow().clone()).ok();
+    let text = error.map_or_else(String::new, |error| match explanation() {
+        Some((about, Some(why))) if about == number => why,
+        _ => error.to_string(),
+    });
     let keep = |kept: &RefCell<CString>| {
         *kept.borrow_mut() = CString::new(text).unwrap_or_default();
         kept.borrow().as_ptr()
@@ -86,8 +87,8 @@ mod tests {
         let why = Some("ipsec7: nobody listens".to_owned());
         assert_eq!(guarded(|| Err(explained(OpenError { error: unreached, why }))), -libc::ENODEV);
         assert_eq!(text(), "ipsec7: nobody listens");
-        guarded(|| Err(Error::Busy));
-        assert_eq!(text(), Error::Busy.to_string());
+        guarded(|| Err(unreached));
+        assert_eq!(text(), "the accelerator cannot be reached", "another one of the kind");
         guarded(|| Err(explained(unreached.into())));
         assert_eq!(text(), "the accelerator cannot be reached");
     }

@@ -7,13 +7,23 @@
 
 use std::sync::Arc;
 
-use gipsec_device::{client::Client, control, data, limits::Limits, place::Place};
+use gipsec_device::{
+    client::Client,
+    control, data,
+    limits::Limits,
+    place::Place,
+    request::{Part, Request},
+};
 use gipsec_engine::Direction;
 use gipsec_virtio::message::{
     control::{AttachMode, Command},
     feature,
 };
 use libfuzzer_sys::fuzz_target;
+use vm_memory::VolatileSlice;
+
+/// Bytes behind the room that nobody may write.
+const GUARD: usize = 64;
 
 fuzz_target!(|input: &[u8]| {
     let limits = Limits { sas: 8, groups: 4, ..Limits::default() };
@@ -40,13 +50,27 @@ fuzz_target!(|input: &[u8]| {
             }
         } else {
             let direction = if queue % 3 == 1 { Direction::Inbound } else { Direction::Outbound };
-            let mut end = 0;
-            let write = |offset: usize, bytes: &[u8]| {
-                assert!(offset + bytes.len() <= room, "a write behind the room");
-                end = end.max(offset + bytes.len());
+            // In one piece, in pieces that end anywhere, or with the room where the message is.
+            let cut = usize::from(queue / 3) * 16;
+            let overlap = if queue & 0x80 == 0 { 0 } else { message.len().min(room) };
+            let length = message.len();
+            message.resize(length - overlap + room, 0xee);
+            message.extend([0xee; GUARD]);
+            let before = message.clone();
+            let all = VolatileSlice::from(&mut message[..]);
+            let part = |start: usize, length: usize| {
+                let cut = cut.min(length);
+                let pieces = [(start, cut), (start + cut, length - cut)];
+                Part::of(pieces.into_iter().filter_map(|(start, length)| all.subslice(start, length).ok()))
             };
-            let used = data::handle(&client, &mut scratch, direction, &message, room, write, &mut false);
-            assert!(used <= room && used <= end.max(used) && (room < 8) == (used == 0));
+            let room_start = length - overlap;
+            let mut request = Request::default();
+            (request.readable, request.writable) = (part(0, length), part(room_start, room));
+            let used = data::handle(&client, &mut scratch, direction, &request, &mut false);
+            drop(request);
+            assert!(used <= room && (room < 8) == (used == 0));
+            assert!(message[..room_start] == before[..room_start], "a write before the room");
+            assert!(message[room_start + room..] == before[room_start + room..], "a write behind the room");
         }
     }
     let totals = client.snapshot().totals;

@@ -1,12 +1,12 @@
-//! Data requests: bytes in, bytes out. What comes in is a private copy of a hostile driver's message, what goes out leaves
-//! through a closure, and lies in private memory until then. Each worker has its own [`Scratch`]; nothing here takes a lock
-//! that others hold for long, allocates once the buffers have grown, or writes what other workers write but the counters
-//! of the SAs themselves.
+//! Data requests: bytes in, bytes out. A hostile driver can change its memory at any time: what decides anything is copied
+//! once and looked at in the copy. Packets of the usual SA go from the driver's memory to the driver's memory, others by way
+//! of private memory. Each worker has its own [`Scratch`]; nothing here takes a lock that others hold for long, allocates
+//! once the buffers have grown, or writes what other workers write but the counters of the SAs themselves.
 
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
-use gipsec_engine::{Buffers, Call, Direction, Events, PacketError, Verdict, process_together};
+use gipsec_engine::{Buffers, Call, Direction, Events, PacketError, Verdict, VolatileBuffers, process_together};
 use gipsec_virtio::message::{
     RequestStatus,
     data::{
@@ -16,27 +16,36 @@ use gipsec_virtio::message::{
     feature, packet_status,
     status::{BAD_ENTRY, NO_SA},
 };
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{client::Client, limits::Limits, table::Found};
+use crate::{client::Client, request::Request, table::Found};
 
-/// Where results lie until they are written back.
+/// Where what has to be copied lies until it is processed, and results until they are written back.
 #[derive(Default)]
 pub struct Scratch {
+    packets: Zeroizing<Vec<u8>>,
     results: Zeroizing<Vec<u8>>,
 }
 
 impl Scratch {
     /// Overwrites it.
     pub fn wipe(&mut self) {
-        self.results.zeroize();
+        for bytes in [&mut self.packets, &mut self.results] {
+            if !bytes.is_empty() {
+                bytes.zeroize();
+            }
+        }
     }
 }
 
-/// Bytes of a request that are read at most.
-pub fn most_to_read(limits: &Limits) -> usize {
-    request_prefix(MAX_BATCH) + usize::try_from(limits.bytes).unwrap_or(usize::MAX - request_prefix(MAX_BATCH))
+/// Has at least that many bytes.
+fn grow(bytes: &mut Zeroizing<Vec<u8>>, length: usize) {
+    if bytes.len() < length {
+        // Growing would leave a copy behind.
+        bytes.zeroize();
+        bytes.resize(length, 0);
+    }
 }
 
 /// A packet of a request.
@@ -52,31 +61,38 @@ struct Packet {
     status: u32,
 }
 
-/// Processes the request `message`, which came to a queue of that direction, and hands what is to be written into a
-/// writable part of `room` bytes to `write`, offset and bytes, with offsets that only grow but for the header, which is
-/// last. Returns the used length. `told` is set when events are waiting.
+/// Where all packets are shorter, copying them takes less time than what is done to work where they are.
+const SHORT: usize = 192;
+
+/// Packets of a request that follow each other and have one SA.
+struct Run {
+    owner: Found,
+    count: usize,
+    /// Bytes of the longest one.
+    longest: usize,
+    events: Events,
+}
+
+/// Processes a request, which came to a queue of that direction. Returns the used length. `told` is set when events are
+/// waiting.
 pub fn handle(
     client: &Client,
     scratch: &mut Scratch,
     direction: Direction,
-    message: &[u8],
-    room: usize,
-    mut write: impl FnMut(usize, &[u8]),
+    request: &Request<'_>,
     told: &mut bool,
 ) -> usize {
-    if room < size_of::<AnswerHeader>() {
+    if request.writable.length() < size_of::<AnswerHeader>() {
         refuse(client);
         return 0;
     }
     let mut packets = ArrayVec::new();
-    match lay_out(client, direction, message, room, &mut packets) {
-        Ok(dummies) => {
-            Batch { client, direction, message, packets: &mut packets, told }.run(scratch, dummies, &mut write)
-        }
+    match lay_out(client, direction, request, &mut packets) {
+        Ok(dummies) => Batch { client, direction, request, packets: &mut packets, told }.run(scratch, dummies),
         Err(status) => {
             refuse(client);
             let header = AnswerHeader { status: (status as u32).into(), reserved: 0.into() };
-            write(0, header.as_bytes());
+            request.writable.cursor().write(0, header.as_bytes());
             size_of::<AnswerHeader>()
         }
     }
@@ -95,8 +111,7 @@ fn refuse(client: &Client) {
 fn lay_out(
     client: &Client,
     direction: Direction,
-    message: &[u8],
-    writable: usize,
+    request: &Request<'_>,
     packets: &mut ArrayVec<Packet, MAX_BATCH>,
 ) -> Result<bool, RequestStatus> {
     if !client.is_attached() {
@@ -104,7 +119,11 @@ fn lay_out(
     }
     let limits = client.limits();
     let most_bytes = u64::from(limits.bytes);
-    let (header, rest) = RequestHeader::read_from_prefix(message).map_err(|_| RequestStatus::Invalid)?;
+    let (readable, writable) = (request.readable.length(), request.writable.length());
+    let (mut message, mut header) = (request.readable.cursor(), RequestHeader::default());
+    if message.read(0, header.as_mut_bytes()) < size_of::<RequestHeader>() {
+        return Err(RequestStatus::Invalid);
+    }
     let (count, flags) = (usize::from(header.count.get()), header.flags.get());
     let most = MAX_BATCH.min(usize::try_from(limits.batch).unwrap_or(MAX_BATCH));
     if !(1..=most).contains(&count) || flags & !DUMMY != 0 || header.reserved.get() != 0 {
@@ -117,7 +136,11 @@ fn lay_out(
     if dummies && client.features() & feature::TFC == 0 {
         return Err(RequestStatus::Unsupported);
     }
-    let (entries, _) = <[PacketEntry]>::ref_from_prefix_with_elems(rest, count).map_err(|_| RequestStatus::Invalid)?;
+    let mut entries = [PacketEntry::default(); MAX_BATCH];
+    let entries = &mut entries[..count];
+    if message.read(size_of::<RequestHeader>(), entries.as_mut_bytes()) < size_of_val(entries) {
+        return Err(RequestStatus::Invalid);
+    }
     if writable < answer_prefix(count) {
         return Err(RequestStatus::NoRoom);
     }
@@ -131,7 +154,7 @@ fn lay_out(
             return Err(RequestStatus::Invalid);
         }
         let present = if dummies { 0 } else { length };
-        let cut = start + present > message.len() as u64 || room_start + whole_room > writable as u64;
+        let cut = start + present > readable as u64 || room_start + whole_room > writable as u64;
         let small = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         packets.push(Packet {
             sa: entry.sa.get(),
@@ -149,27 +172,26 @@ fn lay_out(
 struct Batch<'a> {
     client: &'a Client,
     direction: Direction,
-    message: &'a [u8],
+    request: &'a Request<'a>,
     packets: &'a mut [Packet],
     told: &'a mut bool,
 }
 
+/// What became of the packets that nothing was wrong with before.
+type Verdicts = ArrayVec<Verdict, MAX_BATCH>;
+
 impl Batch<'_> {
-    fn run(&mut self, scratch: &mut Scratch, dummies: bool, write: &mut impl FnMut(usize, &[u8])) -> usize {
+    fn run(&mut self, scratch: &mut Scratch, dummies: bool) -> usize {
         self.grant();
-        let room: usize = self.packets.iter().map(|packet| packet.room).sum();
-        if scratch.results.len() < room {
-            // Growing would leave a copy behind.
-            scratch.results.zeroize();
-            scratch.results.resize(room, 0);
-        }
-        let mut verdicts: ArrayVec<Verdict, MAX_BATCH> = ArrayVec::new();
-        if dummies {
-            self.make_dummies(&mut scratch.results, &mut verdicts);
+        let mut verdicts = Verdicts::new();
+        // How many of them were processed where they are.
+        let there = if dummies {
+            self.make_dummies(scratch, &mut verdicts);
+            0
         } else {
-            self.process(&mut scratch.results, &mut verdicts);
-        }
-        self.answer(&scratch.results, &verdicts, write)
+            self.process(scratch, &mut verdicts)
+        };
+        self.answer(&scratch.results, &verdicts, there)
     }
 
     /// Refuses what is beyond the client's rate.
@@ -186,52 +208,101 @@ impl Batch<'_> {
         self.client.find(number).filter(|entry| entry.direction() == self.direction)
     }
 
-    /// Processes the packets that nothing was wrong with so far; `verdicts` gets what became of those.
-    fn process(&mut self, results: &mut [u8], verdicts: &mut ArrayVec<Verdict, MAX_BATCH>) {
+    /// The packets that nothing was wrong with so far.
+    fn sound(&self) -> impl Iterator<Item = Packet> + '_ {
+        self.packets.iter().filter(|packet| packet.status == 0).copied()
+    }
+
+    /// Processes the packets that nothing was wrong with so far; how many of them where they are.
+    fn process(&mut self, scratch: &mut Scratch, verdicts: &mut Verdicts) -> usize {
         // Neighbours with one SA make one call, which ends where another SA begins.
-        let mut owners: ArrayVec<(Found, usize), MAX_BATCH> = ArrayVec::new();
-        let mut buffers: ArrayVec<Buffers<'_>, MAX_BATCH> = ArrayVec::new();
-        let (mut results, mut known) = (results, None);
+        let mut runs: ArrayVec<Run, MAX_BATCH> = ArrayVec::new();
+        let mut known = None;
         for at in 0..self.packets.len() {
-            let Packet { sa, start, length, room, status, .. } = self.packets[at];
-            let (result, others) = std::mem::take(&mut results).split_at_mut(room);
-            results = others;
+            let Packet { sa, status, length, .. } = self.packets[at];
             if status != 0 {
                 continue;
             }
             if known != Some(sa) {
-                let Some(found) = self.find(sa) else {
+                let Some(owner) = self.find(sa) else {
                     self.packets[at].status = NO_SA;
                     continue;
                 };
-                owners.push((found, 0));
+                runs.push(Run { owner, count: 0, longest: 0, events: Events::default() });
                 known = Some(sa);
             }
-            // Checked when it was laid out.
-            let input = self.message.get(start..start + length).unwrap_or_default();
-            buffers.push(Buffers::Apart { input, output: result });
-            if let Some((_, count)) = owners.last_mut() {
-                *count += 1;
+            if let Some(Run { count, longest, .. }) = runs.last_mut() {
+                (*count, *longest) = (*count + 1, length.max(*longest));
+            }
+            verdicts.push(Err(PacketError::Crypto));
+        }
+        let done = self.process_there(&mut runs, verdicts);
+        let there = runs[..done].iter().map(|run| run.count).sum();
+        if done < runs.len() {
+            self.process_copies(scratch, &mut runs[done..], there, &mut verdicts[there..]);
+        }
+        for Run { owner, events, .. } in &runs {
+            self.tell(owner.number, events);
+        }
+        there
+    }
+
+    /// Processes the first runs where their packets are; how many runs. The next one has to be copied.
+    fn process_there(&self, runs: &mut [Run], verdicts: &mut [Verdict]) -> usize {
+        let mut buffers: ArrayVec<VolatileBuffers<'_>, MAX_BATCH> = ArrayVec::new();
+        let (mut message, mut rooms) = (self.request.readable.cursor(), self.request.writable.cursor());
+        let (mut packets, mut verdicts) = (self.sound(), verdicts);
+        for (done, Run { owner, count, longest, events }) in runs.iter_mut().enumerate() {
+            if *longest < SHORT || !owner.sa.takes_volatile() {
+                return done;
+            }
+            buffers.clear();
+            for Packet { start, length, room_start, room, .. } in packets.by_ref().take(*count) {
+                match (message.slice(start, length), rooms.slice(room_start, room)) {
+                    (Some(input), Some(output)) => buffers.push(VolatileBuffers { input, output }),
+                    _ => return done,
+                }
+            }
+            let (theirs, others) = std::mem::take(&mut verdicts).split_at_mut(*count);
+            verdicts = others;
+            match owner.sa.process_volatile(&buffers, theirs) {
+                Some(of_run) => *events = of_run,
+                None => return done,
             }
         }
-        verdicts.extend(buffers.iter().map(|_| Err(PacketError::Crypto)));
-        let mut events: ArrayVec<Events, MAX_BATCH> = owners.iter().map(|_| Events::default()).collect();
-        match (&owners[..], &mut events[..]) {
-            ([(only, _)], [events]) => *events = only.sa.process(&mut buffers, verdicts),
-            (owners, events) => together(owners, &mut buffers, verdicts, events),
+        runs.len()
+    }
+
+    /// Processes copies of the packets of some runs, before which come `skipped` packets.
+    fn process_copies(&self, scratch: &mut Scratch, runs: &mut [Run], skipped: usize, verdicts: &mut [Verdict]) {
+        let packets = || self.sound().skip(skipped);
+        // They follow each other, but for those that are refused.
+        let first = packets().next().map_or(0, |packet| packet.start);
+        let end = packets().last().map_or(0, |packet| packet.start + packet.length);
+        let length = end.saturating_sub(first);
+        grow(&mut scratch.packets, length);
+        grow(&mut scratch.results, packets().map(|packet| packet.room).sum());
+        let (inputs, mut results) = (&mut scratch.packets[..length], &mut scratch.results[..]);
+        self.request.readable.cursor().read(first, inputs);
+        let mut buffers: ArrayVec<Buffers<'_>, MAX_BATCH> = ArrayVec::new();
+        for Packet { start, length, room, .. } in packets() {
+            let input = inputs.get(start - first..).and_then(|rest| rest.get(..length)).unwrap_or_default();
+            let (output, others) = std::mem::take(&mut results).split_at_mut(room);
+            results = others;
+            buffers.push(Buffers::Apart { input, output });
         }
-        for ((owner, _), events) in owners.iter().zip(&events) {
-            self.tell(owner.number, events);
+        match runs {
+            [Run { owner, events, .. }] => *events = owner.sa.process(&mut buffers, verdicts),
+            runs => together(runs, &mut buffers, verdicts),
         }
     }
 
     /// Makes dummy packets, likewise.
-    fn make_dummies(&mut self, results: &mut [u8], verdicts: &mut ArrayVec<Verdict, MAX_BATCH>) {
-        let mut results = results;
+    fn make_dummies(&mut self, scratch: &mut Scratch, verdicts: &mut Verdicts) {
+        grow(&mut scratch.results, self.sound().map(|packet| packet.room).sum());
+        let mut results = &mut scratch.results[..];
         for at in 0..self.packets.len() {
             let Packet { sa, length, room, status, .. } = self.packets[at];
-            let (result, others) = std::mem::take(&mut results).split_at_mut(room);
-            results = others;
             if status != 0 {
                 continue;
             }
@@ -239,9 +310,10 @@ impl Batch<'_> {
                 self.packets[at].status = NO_SA;
                 continue;
             };
-            match found.sa.make_dummy(length, result) {
+            match found.sa.make_dummy(length, &mut results[..room]) {
                 Ok((verdict, events)) => {
                     verdicts.push(verdict);
+                    results = &mut std::mem::take(&mut results)[room..];
                     self.tell(sa, &events);
                 }
                 // The SA makes no dummies, or none of that length.
@@ -258,47 +330,60 @@ impl Batch<'_> {
         }
     }
 
-    /// Writes what became of the packets; the used length. `verdicts` are those of packets with status 0.
-    fn answer(&self, results: &[u8], verdicts: &[Verdict], write: &mut impl FnMut(usize, &[u8])) -> usize {
+    /// Writes what became of the packets; the used length. `verdicts` are those of packets with status 0, of which the first
+    /// `there` have their results where they belong, and the others in `results`.
+    fn answer(&self, results: &[u8], verdicts: &[Verdict], there: usize) -> usize {
         let mut front: ArrayVec<u8, { answer_prefix(MAX_BATCH) }> = ArrayVec::new();
         let header = AnswerHeader { status: (RequestStatus::Ok as u32).into(), reserved: 0.into() };
-        front.extend(header.as_bytes().iter().copied());
+        put(&mut front, header.as_bytes());
         let mut used = answer_prefix(self.packets.len());
-        let mut verdicts = verdicts.iter();
-        let mut results = results;
+        let mut answer = self.request.writable.cursor();
+        let (mut verdicts, mut results) = (verdicts.iter().enumerate(), results);
         for packet in self.packets.iter() {
-            let (result, others) = results.split_at(packet.room);
-            results = others;
-            let (status, length) = match packet.status {
-                0 => match verdicts.next() {
+            let mut status = packet.status;
+            let mut length = 0;
+            if status == 0 {
+                let mut result = None;
+                // There is one for each.
+                let (number, verdict) = verdicts.next().unwrap_or((there, &Err(PacketError::Crypto)));
+                if number >= there {
+                    let (here, others) = results.split_at_checked(packet.room).unwrap_or_default();
+                    (result, results) = (Some(here), others);
+                }
+                match verdict {
                     // The engine keeps to the room.
-                    Some(Ok(length)) => (0, (*length).min(packet.room)),
-                    Some(Err(error)) => (packet_status(*error), 0),
-                    None => (packet_status(PacketError::Crypto), 0),
-                },
-                status => (status, 0),
-            };
-            if length > 0 {
-                write(packet.room_start, &result[..length]);
-                used = packet.room_start + length;
+                    Ok(written) => length = (*written).min(packet.room),
+                    Err(error) => status = packet_status(*error),
+                }
+                if let Some(result) = result {
+                    answer.write(packet.room_start, result.get(..length).unwrap_or_default());
+                }
+                if length > 0 {
+                    used = packet.room_start + length;
+                }
             }
             if status != 0 {
                 self.client.refuse(status);
             }
             let length = u32::try_from(length).unwrap_or(u32::MAX);
             let outcome = PacketResult { status: status.into(), length: length.into() };
-            front.extend(outcome.as_bytes().iter().copied());
+            put(&mut front, outcome.as_bytes());
         }
-        write(0, &front);
+        answer.write(0, &front);
         used
     }
 }
 
-/// Has the engine process calls of several SAs.
-fn together(owners: &[(Found, usize)], buffers: &mut [Buffers<'_>], verdicts: &mut [Verdict], events: &mut [Events]) {
+/// Appends; there is room.
+fn put<const N: usize>(front: &mut ArrayVec<u8, N>, bytes: &[u8]) {
+    let _ = front.try_extend_from_slice(bytes);
+}
+
+/// Has the engine process runs of several SAs.
+fn together(runs: &mut [Run], buffers: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
     let mut calls: ArrayVec<Call<'_, '_>, MAX_BATCH> = ArrayVec::new();
     let (mut buffers, mut verdicts) = (buffers, verdicts);
-    for ((owner, count), events) in owners.iter().zip(events) {
+    for Run { owner, count, events, .. } in runs {
         let (packets, others) = buffers.split_at_mut(*count);
         let (theirs, rest) = verdicts.split_at_mut(*count);
         calls.push(Call { sa: &owner.sa, packets, verdicts: theirs, events });

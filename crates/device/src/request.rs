@@ -1,11 +1,13 @@
 //! A descriptor chain as two lists of pieces of the driver's memory. Every descriptor is checked against that memory once,
-//! and what is kept are slices of it that cannot be dereferenced, only copied from and to.
+//! and what is kept are slices of it that cannot be borrowed, only copied from and to.
+
+use std::{cell::Cell, iter::FusedIterator};
 
 use arrayvec::ArrayVec;
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{
     Address, Bytes, GuestAddress, GuestMemory, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
-    Permissions, VolatileSlice,
+    Permissions, VolatileSlice, guest_memory::GuestMemorySliceIterator,
 };
 
 /// Pieces of a part at most: descriptors of the largest queue.
@@ -16,25 +18,80 @@ const USUAL_PIECES: usize = 33;
 const DESCRIPTOR: u8 = 16;
 const _: () = assert!(size_of::<Descriptor>() == DESCRIPTOR as usize);
 
-/// The driver's memory, with the region of it that was found last: most of what a request names is there.
-struct Places<'m> {
+/// The driver's memory, with the region of it that was found last: most of what a request names is there, and the rings.
+pub struct Places<'m> {
     memory: &'m GuestMemoryMmap,
-    last: Option<&'m GuestRegionMmap>,
+    last: Cell<Option<&'m GuestRegionMmap>>,
 }
 
 impl<'m> Places<'m> {
+    /// Of that memory.
+    pub fn new(memory: &'m GuestMemoryMmap) -> Self {
+        Self { memory, last: Cell::new(None) }
+    }
+
     /// Memory in one piece.
     #[inline]
-    fn slice(&mut self, address: GuestAddress, length: usize) -> Option<VolatileSlice<'m>> {
+    fn slice(&self, address: GuestAddress, length: usize) -> Option<VolatileSlice<'m>> {
         let within = |region: &'m GuestRegionMmap| region.to_region_addr(address).map(|place| (region, place));
-        let (region, place) = match self.last.and_then(within) {
+        let (region, place) = match self.last.get().and_then(within) {
             Some(found) => found,
             None => self.memory.find_region(address).and_then(within)?,
         };
-        self.last = Some(region);
+        self.last.set(Some(region));
         region.get_slice(place, length).ok()
     }
 }
+
+impl GuestMemory for Places<'_> {
+    type PhysicalMemory = GuestMemoryMmap;
+    type Bitmap = ();
+
+    fn check_range(&self, address: GuestAddress, count: usize, access: Permissions) -> bool {
+        GuestMemory::check_range(self.memory, address, count, access)
+    }
+
+    #[inline]
+    fn get_slices<'a>(
+        &'a self,
+        address: GuestAddress,
+        count: usize,
+        access: Permissions,
+    ) -> vm_memory::GuestMemoryResult<impl GuestMemorySliceIterator<'a, ()>> {
+        let whole = if count > 0 { self.slice(address, count) } else { None };
+        let parts = match whole {
+            Some(_) => None,
+            None => Some(GuestMemory::get_slices(self.memory, address, count, access)?),
+        };
+        Ok(Slices { whole, parts })
+    }
+
+    fn physical_memory(&self) -> Option<&GuestMemoryMmap> {
+        Some(self.memory)
+    }
+}
+
+/// Memory in one piece, or in parts.
+struct Slices<'a, I> {
+    whole: Option<VolatileSlice<'a>>,
+    parts: Option<I>,
+}
+
+impl<'a, I: GuestMemorySliceIterator<'a, ()>> Iterator for Slices<'a, I> {
+    type Item = I::Item;
+
+    #[inline]
+    fn next(&mut self) -> Option<I::Item> {
+        match self.whole.take() {
+            Some(whole) => Some(Ok(whole)),
+            None => self.parts.as_mut()?.next(),
+        }
+    }
+}
+
+impl<'a, I: GuestMemorySliceIterator<'a, ()>> FusedIterator for Slices<'a, I> {}
+
+impl<'a, I: GuestMemorySliceIterator<'a, ()>> GuestMemorySliceIterator<'a, ()> for Slices<'a, I> {}
 
 /// Descriptors that follow each other in memory.
 struct Table<'m> {
@@ -46,7 +103,7 @@ struct Table<'m> {
 }
 
 impl<'m> Table<'m> {
-    fn new(places: &mut Places<'m>, start: GuestAddress, length: u16) -> Self {
+    fn new(places: &Places<'m>, start: GuestAddress, length: u16) -> Self {
         let whole = places.slice(start, usize::from(DESCRIPTOR) * usize::from(length));
         Self { memory: places.memory, start, length, whole }
     }
@@ -74,14 +131,18 @@ pub struct Part<'m> {
 }
 
 impl<'m> Part<'m> {
-    fn clear(&mut self) {
+    /// Of these pieces.
+    pub fn of(pieces: impl IntoIterator<Item = VolatileSlice<'m>>) -> Self {
+        let mut part = Self::default();
+        pieces.into_iter().take_while(|piece| part.add(*piece)).for_each(drop);
+        part
+    }
+
+    /// Forgets it.
+    pub fn clear(&mut self) {
         self.first.clear();
         self.more.clear();
         self.length = 0;
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = &VolatileSlice<'m>> {
-        self.first.iter().chain(&self.more)
     }
 
     #[inline]
@@ -95,7 +156,7 @@ impl<'m> Part<'m> {
     }
 
     /// Adds a descriptor's memory; false when it is not the driver's, or in too many pieces.
-    fn push(&mut self, places: &mut Places<'m>, descriptor: &Descriptor, access: Permissions) -> bool {
+    fn push(&mut self, places: &Places<'m>, descriptor: &Descriptor, access: Permissions) -> bool {
         let Ok(length) = usize::try_from(descriptor.len()) else { return false };
         // Almost always in one piece.
         if let Some(slice) = places.slice(descriptor.addr(), length) {
@@ -130,47 +191,76 @@ impl<'m> Part<'m> {
 
     /// Copies from the front, as much as there is and `into` takes; how much.
     pub fn read(&self, into: &mut [u8]) -> usize {
-        let mut done = 0;
-        for piece in self.pieces() {
-            done += piece.copy_to(&mut into[done..]);
-        }
-        done
+        self.cursor().read(0, into)
     }
 
-    /// Writes into it.
-    pub fn writer(&self) -> Writer<'_, 'm> {
-        Writer { part: self, piece: 0, before: 0 }
+    /// Reads and writes it.
+    #[inline]
+    pub fn cursor(&self) -> Cursor<'_, 'm> {
+        Cursor { part: self, piece: 0, before: 0 }
     }
 }
 
-/// Writes into a part: fastest from the front to the end.
-pub struct Writer<'a, 'm> {
+/// A place in a part: fastest from the front to the end.
+pub struct Cursor<'a, 'm> {
     part: &'a Part<'m>,
-    /// The piece that was written to last, and the bytes in those before it.
+    /// The piece that was used last, and the bytes in those before it.
     piece: usize,
     before: usize,
 }
 
-impl Writer<'_, '_> {
-    /// Copies to `offset` and on. What does not fit is not written.
+impl<'m> Cursor<'_, 'm> {
+    /// The piece with the byte at `offset`, and its place there; None at the end.
     #[inline]
-    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+    fn find(&mut self, offset: usize) -> Option<(VolatileSlice<'m>, usize)> {
         if offset < self.before {
             (self.piece, self.before) = (0, 0);
         }
-        let (mut offset, mut bytes) = (offset, bytes);
-        while !bytes.is_empty() {
-            let Some(piece) = self.part.piece(self.piece) else { return };
+        loop {
+            let piece = self.part.piece(self.piece)?;
             let end = self.before + piece.len();
-            if offset >= end {
-                (self.piece, self.before) = (self.piece + 1, end);
-                continue;
+            if offset < end {
+                return Some((*piece, offset - self.before));
             }
-            let (here, others) = bytes.split_at((end - offset).min(bytes.len()));
-            if let Ok(place) = piece.offset(offset - self.before) {
-                place.copy_from(here);
-            }
-            (offset, bytes) = (offset + here.len(), others);
+            (self.piece, self.before) = (self.piece + 1, end);
+        }
+    }
+
+    /// What its piece has from `offset` on.
+    #[inline]
+    fn at(&mut self, offset: usize) -> Option<VolatileSlice<'m>> {
+        let (piece, place) = self.find(offset)?;
+        piece.offset(place).ok()
+    }
+
+    /// So many bytes from `offset` on, if they are in one piece.
+    #[inline]
+    pub fn slice(&mut self, offset: usize, length: usize) -> Option<VolatileSlice<'m>> {
+        let (piece, place) = self.find(offset)?;
+        piece.subslice(place, length).ok()
+    }
+
+    /// Copies from `offset` on, as much as there is and `into` takes; how much.
+    #[inline]
+    pub fn read(&mut self, offset: usize, into: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < into.len()
+            && let Some(rest) = self.at(offset + done)
+        {
+            done += rest.copy_to(&mut into[done..]);
+        }
+        done
+    }
+
+    /// Copies to `offset` and on. What does not fit is not written.
+    #[inline]
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let mut done = 0;
+        while done < bytes.len()
+            && let Some(rest) = self.at(offset + done)
+        {
+            rest.copy_from(&bytes[done..]);
+            done += rest.len().min(bytes.len() - done);
         }
     }
 }
@@ -188,11 +278,10 @@ impl<'m> Request<'m> {
     /// Takes the chain that begins with descriptor `head` of the ring's table, and has at most as many descriptors as that.
     /// False when it is broken: a loop, a table that cannot be, an address that is not the driver's, readable after
     /// writable. What is writable up to there can still take a status.
-    pub fn take(&mut self, memory: &'m GuestMemoryMmap, table: GuestAddress, size: u16, head: u16) -> bool {
+    pub fn take(&mut self, places: &Places<'m>, table: GuestAddress, size: u16, head: u16) -> bool {
         self.readable.clear();
         self.writable.clear();
-        let mut places = Places { memory, last: None };
-        let mut table = Table::new(&mut places, table, size);
+        let mut table = Table::new(places, table, size);
         let (mut next, mut is_indirect) = (Some(head), false);
         let (mut left, mut bytes) = (size, 0u32);
         let (mut sound, mut writable) = (true, true);
@@ -205,7 +294,7 @@ impl<'m> Request<'m> {
                 }
                 // No more than there are: what comes twice is a loop.
                 left = left.min(length);
-                table = Table::new(&mut places, descriptor.addr(), length);
+                table = Table::new(places, descriptor.addr(), length);
                 (next, is_indirect) = (Some(0), true);
                 continue;
             }
@@ -214,10 +303,10 @@ impl<'m> Request<'m> {
             (left, bytes) = (left - 1, sum);
             sound &= if descriptor.is_write_only() {
                 // Nothing is written behind what cannot be written.
-                writable = writable && self.writable.push(&mut places, &descriptor, Permissions::Write);
+                writable = writable && self.writable.push(places, &descriptor, Permissions::Write);
                 writable
             } else {
-                self.writable.length == 0 && self.readable.push(&mut places, &descriptor, Permissions::Read)
+                self.writable.length == 0 && self.readable.push(places, &descriptor, Permissions::Read)
             };
             next = descriptor.has_next().then(|| descriptor.next());
         }
@@ -272,7 +361,7 @@ mod tests {
                 put(&memory, at, first + piece, (places[usize::from(piece)], *length), flags, first + piece + 1);
             }
             let mut request = Request::default();
-            prop_assert!(request.take(&memory, GuestAddress(ring), 64, 3));
+            prop_assert!(request.take(&Places::new(&memory), GuestAddress(ring), 64, 3));
 
             let all = |range: std::ops::Range<usize>| {
                 let mut bytes = Vec::new();
@@ -293,7 +382,7 @@ mod tests {
 
             let mut wanted = all(readable..lengths.len());
             prop_assert_eq!(request.writable.length(), wanted.len());
-            let mut writer = request.writable.writer();
+            let mut writer = request.writable.cursor();
             for (number, (offset, length)) in (100u8..).zip(writes) {
                 writer.write(offset, &vec![number; length]);
                 let end = (offset + length).min(wanted.len());
@@ -341,7 +430,7 @@ mod tests {
                     whole = false;
                     break;
                 }
-                let places = &mut Places { memory: &memory, last: None };
+                let places = &Places::new(&memory);
                 whole = !descriptor.has_next();
                 sound &= if descriptor.is_write_only() {
                     writable = writable && wanted.writable.push(places, &descriptor, Permissions::Write);
@@ -351,7 +440,7 @@ mod tests {
                 };
             }
             let mut request = Request::default();
-            prop_assert_eq!(request.take(&memory, GuestAddress(RING), SIZE, head), whole && sound);
+            prop_assert_eq!(request.take(&Places::new(&memory), GuestAddress(RING), SIZE, head), whole && sound);
             prop_assert_eq!(request.readable.length(), wanted.readable.length());
             prop_assert_eq!(request.writable.length(), wanted.writable.length());
         }

@@ -3,18 +3,26 @@
 //! finds wrong with one ends the connection.
 
 use std::{
+    sync::atomic::{Ordering, fence},
     thread,
     time::{Duration, Instant},
 };
 
 use gipsec_engine::Direction;
 use gipsec_virtio::window::Window;
-use virtio_queue::{Error, QueueOwnedT, QueueT};
+use parking_lot::MutexGuard;
+use virtio_queue::{Error, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use zerocopy::IntoBytes;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{client::Client, control, data, rate::Bucket, request::Request, ring::Ring};
+use crate::{
+    client::Client,
+    control, data,
+    rate::Bucket,
+    request::{Places, Request},
+    ring::Ring,
+};
 
 /// Requests that are taken from one ring before the worker looks at the other one.
 const BURST: usize = 32;
@@ -45,7 +53,7 @@ pub enum Broken {
 /// What a worker keeps.
 pub struct Worker {
     kind: Kind,
-    /// The copy of a request's readable part.
+    /// The copy of a command.
     message: Zeroizing<Vec<u8>>,
     answer: Vec<u8>,
     scratch: data::Scratch,
@@ -95,8 +103,8 @@ impl Worker {
     pub fn wipe(&mut self) {
         if !self.message.is_empty() {
             self.message.zeroize();
-            self.scratch.wipe();
         }
+        self.scratch.wipe();
     }
 
     /// Was woken, having slept for lack of work; `most` is how long it may look for some.
@@ -136,95 +144,72 @@ impl Worker {
         told: &mut bool,
     ) -> Result<bool, Broken> {
         let role = self.role(number);
+        let memory = &Places::new(memory);
+        let mut state = ring.lock();
         let mut request = Request::default();
         let (mut served, mut bytes) = (0, 0);
-        while served < BURST && bytes < BURST_BYTES {
+        while state.runs() && served < BURST && bytes < BURST_BYTES {
             if role == Role::Event && client.events().is_empty() {
                 break;
             }
-            let Some((head, sound)) = take(memory, ring, &mut request)? else { break };
+            let Some((head, sound)) = take(memory, &mut state.queue, &mut request)? else { break };
             let size = request.readable.length().saturating_add(request.writable.length());
-            if let Some(wait) = client.bucket().and_then(Bucket::wait) {
-                // A long one longer.
-                thread::sleep(wait * u32::try_from(1 + (size >> 20)).unwrap_or(1).min(50));
+            if !sound {
+                // A broken chain is an empty message, which is refused.
+                request.readable.clear();
             }
-            let used = match role {
-                Role::Control => self.control_request(client, &request, sound),
-                Role::Event => write_event(client, &request),
-                Role::Data(direction) => self.data_request(client, direction, &request, sound, told),
-            };
+            // Whoever changes the ring meanwhile need not wait for the request.
+            let used = MutexGuard::unlocked(&mut state, || {
+                if let Some(wait) = client.bucket().and_then(Bucket::wait) {
+                    // A long one longer.
+                    thread::sleep(wait * u32::try_from(1 + (size >> 20)).unwrap_or(1).min(50));
+                }
+                match role {
+                    Role::Control => self.control_request(client, &request),
+                    Role::Event => write_event(client, &request),
+                    Role::Data(direction) => data::handle(client, &mut self.scratch, direction, &request, told),
+                }
+            });
             // Not more than a chain can hold.
             let used = u32::try_from(used).unwrap_or(u32::MAX);
-            ring.lock().queue.add_used(memory, head, used)?;
+            state.queue.add_used(memory, head, used)?;
             served += 1;
             bytes += size;
         }
-        if served > 0 {
-            notify(memory, ring)?;
+        let tells = served > 0 && wants_to_know(memory, &mut state.queue)?;
+        drop(state);
+        if tells {
+            ring.call();
         }
         Ok(served > 0)
     }
 
-    fn control_request(&mut self, client: &Client, request: &Request<'_>, sound: bool) -> usize {
+    fn control_request(&mut self, client: &Client, request: &Request<'_>) -> usize {
         if let Some(bucket) = client.bucket() {
             bucket.charge(Instant::now());
         }
-        let length = self.read(request, if sound { control::MAX_REQUEST } else { 0 });
-        control::handle(client, &self.message[..length], request.writable.length(), &mut self.answer);
-        // There may be keys in it.
-        self.message[..length].zeroize();
-        request.writable.writer().write(0, &self.answer);
-        self.answer.len()
-    }
-
-    fn data_request(
-        &mut self,
-        client: &Client,
-        direction: Direction,
-        request: &Request<'_>,
-        sound: bool,
-        told: &mut bool,
-    ) -> usize {
-        let length = self.read(request, if sound { data::most_to_read(client.limits()) } else { 0 });
-        let (message, room) = (&self.message[..length], request.writable.length());
-        let mut writer = request.writable.writer();
-        let write = |offset: usize, bytes: &[u8]| writer.write(offset, bytes);
-        data::handle(client, &mut self.scratch, direction, message, room, write, told)
-    }
-
-    /// Copies a request's readable part, but not more than `most` bytes; how many. A broken chain is an empty message,
-    /// which is refused.
-    fn read(&mut self, request: &Request<'_>, most: usize) -> usize {
-        let length = request.readable.length().min(most);
+        let length = request.readable.length().min(control::MAX_REQUEST);
         if self.message.len() < length {
             self.message.zeroize();
             self.message.resize(length, 0);
         }
-        request.readable.read(&mut self.message[..length])
+        request.readable.read(&mut self.message[..length]);
+        control::handle(client, &self.message[..length], request.writable.length(), &mut self.answer);
+        // There may be keys in it.
+        self.message[..length].zeroize();
+        request.writable.cursor().write(0, &self.answer);
+        self.answer.len()
     }
 }
 
 /// Takes the next request; its head, and whether its chain is sound.
-fn take<'m>(
-    memory: &'m GuestMemoryMmap,
-    ring: &Ring,
-    request: &mut Request<'m>,
-) -> Result<Option<(u16, bool)>, Broken> {
-    let mut state = ring.lock();
-    if !state.runs() {
+fn take<'m>(memory: &Places<'m>, queue: &mut Queue, request: &mut Request<'m>) -> Result<Option<(u16, bool)>, Broken> {
+    let (table, size) = (GuestAddress(queue.desc_table()), queue.size());
+    if queue.avail_idx(memory, Ordering::Relaxed)?.0 == queue.next_avail() {
         return Ok(None);
     }
-    let queue = &mut state.queue;
-    let (table, size) = (GuestAddress(queue.desc_table()), queue.size());
-    let next = queue.next_avail();
-    let mut available = queue.iter(memory)?;
-    let Some(chain) = available.next() else {
-        let pending = queue.avail_idx(memory, std::sync::atomic::Ordering::Relaxed)?.0 != next;
-        return if pending && queue.next_avail() == next && outside(memory, queue) {
-            Err(Broken::Outside)
-        } else {
-            Ok(None)
-        };
+    let Some(chain) = queue.iter(memory)?.next() else {
+        return if queue.is_valid(memory) { Ok(None) } else { Err(Broken::Outside) };
     };
     let head = chain.head_index();
     if head >= size {
@@ -232,11 +217,6 @@ fn take<'m>(
     }
     let sound = request.take(memory, table, size, head);
     Ok(Some((head, sound)))
-}
-
-/// Whether a ring is not where the driver's memory is.
-fn outside(memory: &GuestMemoryMmap, queue: &virtio_queue::Queue) -> bool {
-    !queue.is_valid(memory)
 }
 
 /// Fills a buffer of eventq with the oldest event; one that is too short for any comes back empty.
@@ -247,7 +227,7 @@ fn write_event(client: &Client, request: &Request<'_>) -> usize {
     }
     match client.events().take() {
         Some(event) => {
-            request.writable.writer().write(0, event.record().as_bytes());
+            request.writable.cursor().write(0, event.record().as_bytes());
             EVENT_SIZE
         }
         // Not reached: only this worker takes events.
@@ -255,24 +235,14 @@ fn write_event(client: &Client, request: &Request<'_>) -> usize {
     }
 }
 
-/// Tells the driver that requests came back, if it wants to know.
-fn notify(memory: &GuestMemoryMmap, ring: &Ring) -> Result<(), Broken> {
-    let mut state = ring.lock();
-    let queue = &mut state.queue;
-    let wanted = if queue.event_idx_enabled() {
-        queue.needs_notification(memory)?
-    } else {
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        let flags: u16 = memory
-            .load(GuestAddress(queue.avail_ring()), std::sync::atomic::Ordering::Relaxed)
-            .map_err(|_| Broken::Outside)?;
-        u16::from_le(flags) & NO_INTERRUPT == 0
-    };
-    drop(state);
-    if wanted {
-        ring.call();
+/// Whether the driver wants to be told that requests came back.
+fn wants_to_know(memory: &Places<'_>, queue: &mut Queue) -> Result<bool, Broken> {
+    if queue.event_idx_enabled() {
+        return Ok(queue.needs_notification(memory)?);
     }
-    Ok(())
+    fence(Ordering::SeqCst);
+    let flags: u16 = memory.load(GuestAddress(queue.avail_ring()), Ordering::Relaxed).map_err(|_| Broken::Outside)?;
+    Ok(u16::from_le(flags) & NO_INTERRUPT == 0)
 }
 
 /// Before a worker takes requests: the driver need not kick for as long.

@@ -380,12 +380,15 @@ fn packets_of_who_has_detached_are_overwritten() {
     let socket = directory.path().join("ipsec0.sock");
     let daemon = Daemon::start(&["--socket", text(&socket)]);
     let mut driver = Driver::attached(&socket, AttachMode::Exclusive);
-    let sa = driver.add(Direction::Outbound, 1, 0);
     let mut packet = sas::packet(1000, 1);
     let marker = b"nobody else shall ever read this";
     packet[500..500 + marker.len()].copy_from_slice(marker);
+    let sa = driver.add(Direction::Outbound, 1, 0);
     driver.packets(queue_of(Direction::Outbound), &[(sa, &packet)], 2000).unwrap();
-    assert!(found(&daemon, marker) > 0);
+    assert_eq!(found(&daemon, marker), 0, "processed where it is");
+    let sa = driver.add_entry(Direction::Outbound, sas::cbc_entry(Direction::Outbound, 2), 0);
+    driver.packets(queue_of(Direction::Outbound), &[(sa, &packet)], 2000).unwrap();
+    assert!(found(&daemon, marker) > 0, "copied");
     driver.command(&Command::Detach, 0).unwrap();
     eventually("the end of what is left", || found(&daemon, marker) == 0);
 }

@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::thread;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use gipsec_device::settings::{AcceleratorTable, Mode};
 use gipsec_engine::{Direction, Intervals, Notify};
@@ -12,7 +15,7 @@ use gipsec_virtio::message::{
     event::Event,
     reading, status,
 };
-use support::{Driver, Local, Setup, eventually, queue_of, read_config, sas};
+use support::{BASE, Driver, Local, MEMORY, NEXT, Setup, WRITE, eventually, queue_of, read_config, sas};
 use vhost::{
     VhostBackend,
     vhost_user::{Frontend, VhostUserFrontend, message::VhostUserProtocolFeatures},
@@ -260,6 +263,28 @@ fn events_wait_for_a_buffer() {
 }
 
 #[test]
+fn requests_that_wait_for_the_rate_keep_no_message_waiting() {
+    let table = AcceleratorTable { packets_per_second: Some(1), ..AcceleratorTable::default() };
+    let device = Local::start(table);
+    let mut driver = Driver::attached(&device.path(), AttachMode::Exclusive);
+    // Large ones wait longest.
+    let queue = queue_of(Direction::Outbound);
+    let ring = driver.table(queue);
+    let large = u32::try_from(MEMORY - (1 << 20)).unwrap();
+    driver.write_descriptor(ring, 0, BASE, large, NEXT, 1);
+    driver.write_descriptor(ring, 1, BASE + u64::from(large), 64, WRITE, 0);
+    (0..200).for_each(|_| driver.publish(queue, 0));
+    driver.kick(queue);
+    thread::sleep(Duration::from_millis(50));
+    let start = Instant::now();
+    for enabled in [true; 20] {
+        driver.frontend.set_vring_enable(queue, enabled).unwrap();
+        driver.frontend.get_features().unwrap();
+    }
+    assert!(start.elapsed() < Duration::from_millis(150), "{:?}", start.elapsed());
+}
+
+#[test]
 fn beyond_its_rate_a_client_is_told_so() {
     let table = AcceleratorTable { packets_per_second: Some(100), ..AcceleratorTable::default() };
     let device = Local::start(table);
@@ -279,7 +304,7 @@ fn beyond_its_rate_a_client_is_told_so() {
 fn ten_thousand_sas_are_added_in_a_second() {
     let device = Local::start(AcceleratorTable::default());
     let mut driver = Driver::attached(&device.path(), AttachMode::Exclusive);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     for number in 1..=10_000 {
         driver.add(Direction::Outbound, number, 0);
     }

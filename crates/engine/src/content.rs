@@ -49,24 +49,26 @@ impl Content {
         self.next_header() == protocol::NO_NEXT_HEADER
     }
 
-    /// Looks at a payload that came behind the header `outer`.
+    /// Looks at a payload of `len` bytes that came behind the header `outer`. `payload` is all of it, or in a tunnel as much
+    /// as [`Header::parse_front`] needs.
     #[inline(always)]
     pub(crate) fn examine(
         is_tunnel: bool,
         propagate_ecn: bool,
         outer: &Header,
         payload: &[u8],
+        len: usize,
         next_header: u8,
     ) -> Result<Self, PacketError> {
         if !is_tunnel {
-            return Ok(Self::new(payload.len(), next_header, None));
+            return Ok(Self::new(len, next_header, None));
         }
         let family = match next_header {
             protocol::IPV4 => Family::V4,
             protocol::IPV6 => Family::V6,
             _ => return Err(PacketError::BadNextHeader),
         };
-        let inner = Header::parse(payload)?;
+        let inner = Header::parse_front(payload, len)?;
         if inner.family() != family {
             return Err(PacketError::BadNextHeader);
         }
@@ -114,7 +116,7 @@ impl Front {
             }
         }
         if let Some(traffic_class) = content.traffic_class() {
-            tunnel::set_traffic_class(output, traffic_class);
+            tunnel::set_traffic_class(output, written, traffic_class);
         }
         (written, content.len())
     }

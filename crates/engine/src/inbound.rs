@@ -3,6 +3,7 @@
 
 mod ah;
 mod esp;
+mod volatile;
 
 use std::ops::Range;
 
@@ -127,7 +128,7 @@ impl Inbound {
 
     /// The sequence number of a packet, if it is one for this SA.
     pub(crate) fn number(&self, input: &[u8]) -> Option<u64> {
-        let located = self.locate(&self.route.load(), input).ok()?;
+        let located = self.locate(&self.route.load(), input, input.len()).ok()?;
         let ipsec = &input[located.ipsec];
         let low = match self.attributes.protocol {
             Protocol::Esp => wire::esp::Header::parse(ipsec).ok()?.sequence,
@@ -165,6 +166,13 @@ impl Inbound {
     /// Whether there is a number of bytes after which packets are refused.
     pub(crate) fn has_hard_lifetime(&self) -> bool {
         self.limits.has_hard()
+    }
+
+    /// Whether its packets may be processed where others can change them: those of a tunnel with ESP alone.
+    pub(crate) fn takes_volatile(&self) -> bool {
+        let attributes = &self.attributes;
+        let is_tunnel = attributes.protocol == Protocol::Esp && matches!(attributes.mode, Mode::Tunnel(_));
+        is_tunnel && attributes.udp.is_none() && !attributes.wrapped && self.transform.takes_volatile()
     }
 
     /// What opens its packets.
@@ -218,10 +226,11 @@ impl Inbound {
         Err(error)
     }
 
-    /// Finds ESP or AH behind the IP headers, and behind UDP when the SA is encapsulated.
+    /// Finds ESP or AH behind the IP headers, and behind UDP when the SA is encapsulated. The packet has `len` bytes; `input`
+    /// is all of it, or what [`crate::volatile::Front`] has of one that is usual.
     #[inline(always)]
-    fn locate(&self, route: &Route, input: &[u8]) -> Result<Located, PacketError> {
-        let header = Header::parse(input)?;
+    fn locate(&self, route: &Route, input: &[u8], len: usize) -> Result<Located, PacketError> {
+        let header = Header::parse_front(input, len)?;
         let upper = header.upper(input)?;
         let family = header.family();
         if self.rules.check_outer && !route.runs(input) {
@@ -254,9 +263,11 @@ impl Inbound {
         route: &Route,
         located: &Located,
         payload: &[u8],
+        payload_len: usize,
         next_header: u8,
     ) -> Result<Content, PacketError> {
-        Content::examine(route.is_tunnel(), self.rules.propagate_ecn, &located.front.header, payload, next_header)
+        let (is_tunnel, propagate_ecn) = (route.is_tunnel(), self.rules.propagate_ecn);
+        Content::examine(is_tunnel, propagate_ecn, &located.front.header, payload, payload_len, next_header)
     }
 
     /// Changes the SA (R31).

@@ -191,10 +191,12 @@ impl IpComp {
         }
         let front = Front { header, upper };
         let kept = front.kept(route.is_tunnel());
+        let examine = |payload: &[u8], next_header: u8| {
+            Content::examine(route.is_tunnel(), rules.propagate_ecn, &header, payload, payload.len(), next_header)
+        };
         let payload = upper.offset()..header.total_len();
         if upper.protocol() != protocol::IPCOMP {
-            let content =
-                Content::examine(route.is_tunnel(), rules.propagate_ecn, &header, &input[payload], upper.protocol())?;
+            let content = examine(&input[payload], upper.protocol())?;
             let moved = Plain {
                 header,
                 start: upper.offset(),
@@ -217,7 +219,7 @@ impl IpComp {
                 gipsec_compression::Error::Corrupt => PacketError::CorruptCompression,
                 gipsec_compression::Error::TooLong => PacketError::NoRoom,
             })?;
-            Content::examine(route.is_tunnel(), rules.propagate_ecn, &header, &output[..length], head.next_header)
+            examine(&output[..length], head.next_header)
         };
         // By way of a spare buffer: what cannot be delivered leaves the output as it was.
         scratch::with(room, |spare| {

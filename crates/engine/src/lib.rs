@@ -1,5 +1,5 @@
 //! ESP (RFC 4303), AH (RFC 4302) and IPComp (RFC 3173): Security Associations and what they do to packets. Knows nothing of who calls it:
-//! no C, no threads, no handles. Packets are contiguous slices; everything in them is checked here.
+//! no C, no threads, no handles. Packets are contiguous, in slices or in memory that others may change; everything in them is checked here.
 //!
 //! An [`Sa`], which is one SA or a bundle of them, may be used from many threads at once: what changes in it is atomic, and is
 //! written once for each batch.
@@ -28,6 +28,7 @@ mod stage;
 mod together;
 mod transform;
 mod tunnel;
+mod volatile;
 
 pub use batch::{Buffers, MAX_BATCH, Verdict};
 pub use counters::{Drops, Statistics};
@@ -46,3 +47,4 @@ pub use replay::{DEFAULT_WINDOW, MAX_WINDOW, MIN_WINDOW};
 pub use route::Change;
 pub use sa::{BundleEntry, MAX_ENTRIES, Reading, Sa};
 pub use together::{Call, process_together};
+pub use volatile::VolatileBuffers;

@@ -1,6 +1,7 @@
 //! Outbound SAs: encapsulation, in the order of RFC 4303 section 3.3 and RFC 4302 section 3.3.
 
 mod plan;
+mod volatile;
 mod write;
 
 use gipsec_wire::{protocol, wesp::Wrapping};
@@ -12,7 +13,7 @@ use crate::{
     counters::Counters,
     iv,
     lifetime::Limits,
-    route::Routing,
+    route::{Route, Routing},
     sequence::{Numbers, Sequence},
     transform::{Seals, Transform},
 };
@@ -133,14 +134,8 @@ impl Outbound {
         verdicts: &mut [Verdict],
         seals: &mut Seals<'b>,
     ) -> Framed {
-        let route = self.route.load();
-        let progress = &self.progress;
-        let numbers = progress.sequence.take(packets.len());
-        let mut ivs = iv::Batch::default();
-        progress.ivs.take(numbers.count, &mut ivs);
-        let tally = Tally { used: 0, sent: 0, payload_bytes: 0, left: self.limits.left(&progress.counters) };
-        let (sa, route, ivs) = (self, &route, &ivs);
-        let Tally { used, sent, payload_bytes, .. } = match self.attributes.protocol {
+        let (sa, route) = (self, &self.route.load());
+        self.number(route, packets.len(), |numbers, ivs, tally| match self.attributes.protocol {
             Protocol::Esp if self.is_plain(route, payload) => {
                 Batch::<true> { sa, route, payload, numbers, ivs, tally }.frame_esp(packets, verdicts, seals)
             }
@@ -148,10 +143,21 @@ impl Outbound {
                 Batch::<false> { sa, route, payload, numbers, ivs, tally }.frame_esp(packets, verdicts, seals)
             }
             Protocol::Ah => Batch::<false> { sa, route, payload, numbers, ivs, tally }.write_ah(packets, verdicts),
-        };
+        })
+    }
+
+    /// Takes sequence numbers and IVs for so many packets, has them framed, and gives back what they did not use.
+    #[inline(always)]
+    fn number(&self, route: &Route, count: usize, frame: impl FnOnce(Numbers, &iv::Batch, Tally) -> Tally) -> Framed {
+        let progress = &self.progress;
+        let numbers = progress.sequence.take(count);
+        let mut ivs = iv::Batch::default();
+        progress.ivs.take(numbers.count, &mut ivs);
+        let tally = Tally { used: 0, sent: 0, payload_bytes: 0, left: self.limits.left(&progress.counters) };
+        let Tally { used, sent, payload_bytes, .. } = frame(numbers, &ivs, tally);
         let mut taken = numbers;
         if used < numbers.count {
-            progress.ivs.give_back(ivs, used);
+            progress.ivs.give_back(&ivs, used);
             taken = progress.sequence.give_back(numbers, used);
         }
         Framed { taken, last: numbers.before + used as u64, sent, payload_bytes, in_udp: route.udp.is_some() }
@@ -163,6 +169,12 @@ impl Outbound {
         if framed.in_udp {
             finish_udp(packets, verdicts);
         }
+        self.count(framed)
+    }
+
+    /// Counts packets that are done.
+    #[inline]
+    fn count(&self, framed: &Framed) -> Events {
         let (packets, bytes) = self.progress.counters.add(framed.sent, framed.payload_bytes);
         let mut events = self.limits.after(packets, bytes, framed.last);
         self.limits.after_taking(framed.taken, self.progress.sequence.limit(), &mut events);
@@ -177,6 +189,14 @@ impl Outbound {
     /// Whether there is a number of bytes after which packets are refused.
     pub(crate) fn has_hard_lifetime(&self) -> bool {
         self.limits.has_hard()
+    }
+
+    /// Whether its packets may be processed where others can change them: those of a plain tunnel.
+    pub(crate) fn takes_volatile(&self) -> bool {
+        let attributes = &self.attributes;
+        let is_tunnel = attributes.protocol == Protocol::Esp && matches!(attributes.mode, Mode::Tunnel(_));
+        let is_plain = attributes.udp.is_none() && !attributes.wrapped && !self.pads && !self.rules.copy_flow_label;
+        is_tunnel && is_plain && self.transform.takes_volatile()
     }
 
     /// What seals its packets.

@@ -94,15 +94,29 @@ impl Sa {
     /// worth telling.
     #[inline]
     pub fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Events {
+        self.prefetch();
+        match &self.stages {
+            Stages::One(only) => only.process(Payload::Packet, packets, verdicts),
+            Stages::Many(stages) => bundle::process(stages, Payload::Packet, packets, verdicts),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn prefetch(&self) {
         let for_long_packets = match &self.stages {
             Stages::One(Stage::Outbound(sa)) => sa.transform().for_long_packets(),
             Stages::One(Stage::Inbound(sa)) => sa.transform().for_long_packets(),
             _ => 0..0,
         };
         prefetch(self, for_long_packets);
+    }
+
+    /// The only entry, of an SA that is no bundle.
+    #[inline]
+    pub(crate) fn only_stage(&self) -> Option<&Stage> {
         match &self.stages {
-            Stages::One(only) => only.process(Payload::Packet, packets, verdicts),
-            Stages::Many(stages) => bundle::process(stages, Payload::Packet, packets, verdicts),
+            Stages::One(only) => Some(only),
+            Stages::Many(_) => None,
         }
     }
 

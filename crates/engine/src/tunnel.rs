@@ -49,9 +49,9 @@ pub(crate) fn propagate_ecn(outer: u8, inner: &Header) -> Result<Option<u8>, Pac
     Ok(Some(inner.traffic_class() & !ECN | ecn))
 }
 
-/// Writes a traffic class into a packet that passed [`Header::parse`].
-pub(crate) fn set_traffic_class(packet: &mut [u8], traffic_class: u8) {
-    match Header::parse(packet) {
+/// Writes a traffic class into a packet of `len` bytes that passed [`Header::parse_front`].
+pub(crate) fn set_traffic_class(packet: &mut [u8], len: usize, traffic_class: u8) {
+    match Header::parse_front(packet, len) {
         Ok(header) if header.family() == Family::V4 => {
             packet[1] = traffic_class;
             packet[10..12].fill(0);
@@ -94,7 +94,8 @@ mod tests {
                     assert_eq!(result.is_ok(), expected.is_some());
                     if let Some(expected) = expected {
                         if let Ok(Some(class)) = result {
-                            set_traffic_class(&mut packet, class);
+                            let len = packet.len();
+                            set_traffic_class(&mut packet, len, class);
                         }
                         let after = Header::parse(&packet).unwrap();
                         assert_eq!(after.traffic_class(), 0xa8 | expected);

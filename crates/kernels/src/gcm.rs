@@ -29,6 +29,7 @@
 mod backend;
 mod job;
 mod portable;
+mod volatile;
 #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
 pub(crate) mod x86;
 
@@ -39,6 +40,7 @@ use subtle::ConstantTimeEq;
 pub use backend::Backend;
 use backend::Implementation;
 pub use job::{OpenJob, SealJob};
+pub use volatile::{VolatileJob, are_apart, wipe};
 
 /// Bytes in a nonce: the salt of the security association and the explicit IV.
 pub const NONCE_LEN: usize = 12;
@@ -180,6 +182,17 @@ impl GcmKey {
             }
             jobs => self.implementation.open_many(jobs),
         }
+    }
+
+    /// As [`GcmKey::seal_many`], in memory that others may change.
+    pub fn seal_volatile(&self, jobs: &mut [VolatileJob<'_>]) {
+        self.implementation.crypt_volatile::<true>(jobs);
+    }
+
+    /// Decrypts packets in memory that others may change, each of which is to be verified then
+    /// ([`VolatileJob::verify`]).
+    pub fn open_volatile(&self, jobs: &mut [VolatileJob<'_>]) {
+        self.implementation.crypt_volatile::<false>(jobs);
     }
 
     /// GMAC: the tag over the concatenation of `parts`, without any plaintext

@@ -37,6 +37,7 @@ use crate::{
         feature,
     },
     queue::{Broken, Queue},
+    threads,
     transport::{Transport, TransportError},
     window::Window,
 };
@@ -306,7 +307,7 @@ impl Inner {
             }
             turns = turns.wrapping_add(1);
             if !slept && !turns.is_multiple_of(32) {
-                std::hint::spin_loop();
+                threads::pause();
                 continue;
             }
             let now = Instant::now();

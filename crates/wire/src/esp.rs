@@ -77,6 +77,19 @@ pub fn write_trailer(room: &mut [u8], len: usize, next_header: u8) {
     }
 }
 
+/// Bytes of [`short_trailer`].
+pub const SHORT_TRAILER: usize = 8;
+
+/// The same trailer, of `len` bytes, 2 to [`SHORT_TRAILER`]; zeros follow.
+#[inline]
+pub fn short_trailer(len: usize, next_header: u8) -> [u8; SHORT_TRAILER] {
+    debug_assert!((TRAILER..=SHORT_TRAILER).contains(&len));
+    let pad_len = len.saturating_sub(TRAILER).min(SHORT_TRAILER - TRAILER);
+    let bits = 8 * pad_len;
+    let padding = SHORT_PADDING & !(u64::MAX << bits);
+    (padding | (pad_len as u64) << bits | u64::from(next_header) << bits << 8).to_le_bytes()
+}
+
 /// What the end of a decrypted payload says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trailer {
@@ -144,6 +157,11 @@ mod tests {
         fn what_is_written_is_read(
             payload in proptest::collection::vec(any::<u8>(), 0..64), pad_len in 0usize..256, behind in 0usize..20, next: u8,
         ) {
+            if pad_len <= SHORT_TRAILER - TRAILER {
+                let mut trailer = [0; 32];
+                write_trailer(&mut trailer, pad_len + TRAILER, next);
+                prop_assert_eq!(&short_trailer(pad_len + TRAILER, next)[..pad_len + TRAILER], &trailer[..pad_len + TRAILER]);
+            }
             let mut bytes = payload.clone();
             let end = payload.len() + pad_len + TRAILER;
             bytes.resize(end + behind, 0xee);

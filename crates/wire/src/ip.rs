@@ -19,6 +19,8 @@ use crate::{Malformed, be16, protocol};
 pub const IPV4_HEADER: usize = 20;
 /// Length of the fixed IPv6 header.
 pub const IPV6_HEADER: usize = 40;
+/// Length of an IPv4 header with all the options it can have.
+pub const LONGEST_HEADER: usize = 60;
 /// Where an IPv4 header keeps its protocol.
 const IPV4_PROTOCOL: usize = 9;
 /// Where an IPv6 header keeps its next header.
@@ -116,23 +118,31 @@ impl Header {
     /// The gate: checks version, lengths and that the packet is all there.
     #[inline]
     pub fn parse(packet: &[u8]) -> Result<Self, Malformed> {
-        match packet.first().map(|byte| byte >> 4) {
-            Some(4) => Self::parse_v4(packet),
-            Some(6) => Self::parse_v6(packet),
+        Self::parse_front(packet, packet.len())
+    }
+
+    /// As [`Header::parse`], of a packet of `len` bytes of which `front` has the first ones: the longest header, of
+    /// [`LONGEST_HEADER`] bytes, or all.
+    #[inline]
+    pub fn parse_front(front: &[u8], len: usize) -> Result<Self, Malformed> {
+        debug_assert!(front.len() >= LONGEST_HEADER.min(len));
+        match front.first().map(|byte| byte >> 4) {
+            Some(4) => Self::parse_v4(front, len),
+            Some(6) => Self::parse_v6(front, len),
             Some(_) => Err(Malformed::NotIp),
             None => Err(Malformed::Truncated),
         }
     }
 
     #[inline]
-    fn parse_v4(packet: &[u8]) -> Result<Self, Malformed> {
-        let fixed: &[u8; IPV4_HEADER] = packet.first_chunk().ok_or(Malformed::Truncated)?;
+    fn parse_v4(front: &[u8], len: usize) -> Result<Self, Malformed> {
+        let fixed: &[u8; IPV4_HEADER] = front.first_chunk().ok_or(Malformed::Truncated)?;
         let header_len = (fixed[0] & 0x0f) * 4;
         let total_len = be16(fixed, 2);
         if usize::from(header_len) < IPV4_HEADER || total_len < u16::from(header_len) {
             return Err(Malformed::BadLength);
         }
-        if packet.len() < usize::from(total_len) {
+        if len < usize::from(total_len) {
             return Err(Malformed::Truncated);
         }
         let fragment = be16(fixed, 6);
@@ -147,10 +157,10 @@ impl Header {
     }
 
     #[inline]
-    fn parse_v6(packet: &[u8]) -> Result<Self, Malformed> {
-        let fixed: &[u8; IPV6_HEADER] = packet.first_chunk().ok_or(Malformed::Truncated)?;
+    fn parse_v6(front: &[u8], len: usize) -> Result<Self, Malformed> {
+        let fixed: &[u8; IPV6_HEADER] = front.first_chunk().ok_or(Malformed::Truncated)?;
         let payload_len = be16(fixed, 4);
-        if packet.len() < IPV6_HEADER + usize::from(payload_len) {
+        if len < IPV6_HEADER + usize::from(payload_len) {
             return Err(Malformed::Truncated);
         }
         Ok(Self(
@@ -165,7 +175,7 @@ impl Header {
 
     /// Where what follows the IP header begins: for IPv6 after the extension headers that routers read (hop-by-hop,
     /// routing, and destination options up to the routing header, RFC 4303 section 3.1.1). Refuses fragments.
-    /// `packet` is what [`Header::parse`] was given.
+    /// `packet` is what [`Header::parse`] was given; of a front, all extension headers have to be in it.
     #[inline]
     pub fn upper(self, packet: &[u8]) -> Result<Upper, Malformed> {
         if self.is_fragment() {
@@ -173,7 +183,7 @@ impl Header {
         }
         match self.family() {
             Family::V4 => Ok(Upper::new(self.header_len(), self.protocol(), IPV4_PROTOCOL)),
-            Family::V6 => self.walk_extensions(&packet[..self.total_len()]),
+            Family::V6 => self.walk_extensions(&packet[..self.total_len().min(packet.len())]),
         }
     }
 

@@ -36,7 +36,7 @@ impl Inbound {
 
     fn open_ah_packet(&self, route: &Route, packet: &mut Buffers<'_>) -> Result<Delivered, PacketError> {
         let input = packet.input();
-        let located = &self.locate(route, input)?;
+        let located = &self.locate(route, input, input.len())?;
         let ipsec = &input[located.ipsec.clone()];
         let head = ah::Header::parse(ipsec)?;
         if head.spi != self.attributes.spi.get() {
@@ -54,7 +54,7 @@ impl Inbound {
         let kept = located.front.kept(route.is_tunnel());
         let payload = located.ipsec.start + head.len..located.ipsec.end;
         let room = packet.capacity();
-        let content = self.examine(route, located, &input[payload.clone()], head.next_header);
+        let content = self.examine(route, located, &input[payload.clone()], payload.len(), head.next_header);
         let content = content
             .and_then(|content| if kept + content.len() > room { Err(PacketError::NoRoom) } else { Ok(content) });
         if is_to_be_marked(content) {

@@ -20,11 +20,11 @@ use crate::{
 /// A packet that deserves a look at its ICV.
 pub(crate) struct Admitted {
     /// Its place in the batch.
-    index: usize,
-    located: Located,
-    sequence: u64,
+    pub(super) index: usize,
+    pub(super) located: Located,
+    pub(super) sequence: u64,
     /// Bytes that are encrypted.
-    body_len: usize,
+    pub(super) body_len: usize,
     /// Bytes of the packet's own headers that stay in front of the payload.
     kept: usize,
     /// Whether all that is decrypted has room where the payload goes.
@@ -60,7 +60,8 @@ impl Inbound {
         opens: &mut Opens<'b>,
     ) {
         for (index, (packet, verdict)) in packets.iter_mut().zip(verdicts).enumerate() {
-            match self.admit(index, route, packet, tally) {
+            let input = packet.input();
+            match self.admit(index, route, input, input.len(), packet.capacity(), tally) {
                 Ok(admission) => {
                     if admission.fits {
                         opens.push(self.place(&admission, packet));
@@ -109,26 +110,47 @@ impl Inbound {
         results: &mut impl Iterator<Item = &'r Result<(), Forged>>,
     ) {
         let mut contents: ArrayVec<Result<Content, PacketError>, MAX_BATCH> = ArrayVec::new();
-        let mut authentic: ArrayVec<u64, MAX_BATCH> = ArrayVec::new();
         for admitted in admitted {
-            let content = match (results.next(), packets.get(admitted.index)) {
+            contents.push(match (results.next(), packets.get(admitted.index)) {
                 (Some(Ok(())), Some(packet)) => {
                     self.read(route, admitted, self.plaintext(admitted, packet), packet.capacity())
                 }
                 _ => Err(PacketError::BadIcv),
-            };
-            contents.push(content);
-            if is_to_be_marked(content) {
+            });
+        }
+        self.accept_all(admitted, &contents, verdicts, tally, |_, admitted, content| {
+            match packets.get_mut(admitted.index) {
+                Some(packet) => self.finish(admitted, packet, content),
+                None => Err(PacketError::Crypto), // not reached
+            }
+        });
+    }
+
+    /// Moves the window for packets with these contents, and has `finish` hand on what was carried, or wipe it; it gets the
+    /// packet's place among them, too.
+    #[inline(always)]
+    pub(super) fn accept_all(
+        &self,
+        admitted: &[Admitted],
+        contents: &[Result<Content, PacketError>],
+        verdicts: &mut [Verdict],
+        tally: &mut Tally,
+        mut finish: impl FnMut(usize, &Admitted, Result<Content, PacketError>) -> Result<Delivered, PacketError>,
+    ) {
+        let mut authentic: ArrayVec<u64, MAX_BATCH> = ArrayVec::new();
+        for (admitted, content) in admitted.iter().zip(contents) {
+            if is_to_be_marked(*content) {
                 authentic.push(admitted.sequence);
             }
         }
         let mut seen = [Ok(()); MAX_BATCH];
         self.progress.replay.accept_all(&authentic, &mut seen[..authentic.len()]);
         let mut seen = seen.iter();
-        for (admitted, content) in admitted.iter().zip(&contents) {
-            let Some(packet) = packets.get_mut(admitted.index) else { continue }; // not reached
+        for (place, (admitted, content)) in admitted.iter().zip(contents).enumerate() {
             let seen = if is_to_be_marked(*content) { seen.next().copied().unwrap_or(Ok(())) } else { Ok(()) };
-            let delivered = self.finish(admitted, packet, seen.and(*content), tally);
+            // Packets before it in the batch may have used up the lifetime.
+            let content = if tally.left == 0 { Err(PacketError::LifetimeExpired) } else { seen.and(*content) };
+            let delivered = finish(place, admitted, content);
             self.settle(admitted, delivered, verdicts, tally);
         }
     }
@@ -150,16 +172,23 @@ impl Inbound {
         }
     }
 
-    /// What can be checked of a packet before its ICV.
+    /// What can be checked of a packet before its ICV; `input` and `len` as [`Inbound::locate`] has them.
     #[inline(always)]
-    fn admit(&self, index: usize, route: &Route, packet: &Buffers<'_>, tally: &Tally) -> Result<Admitted, PacketError> {
+    pub(super) fn admit(
+        &self,
+        index: usize,
+        route: &Route,
+        input: &[u8],
+        len: usize,
+        capacity: usize,
+        tally: &Tally,
+    ) -> Result<Admitted, PacketError> {
         if tally.left == 0 {
             return Err(PacketError::LifetimeExpired);
         }
-        let input = packet.input();
-        let located = self.locate(route, input)?;
-        let ipsec = &input[located.ipsec.clone()];
-        let head = esp::Header::parse(ipsec)?;
+        let located = self.locate(route, input, len)?;
+        let ipsec = located.ipsec.clone();
+        let head = esp::Header::parse(&input[ipsec.start..ipsec.end.min(input.len())])?;
         if head.spi != self.attributes.spi.get() {
             return Err(PacketError::OtherSpi);
         }
@@ -170,12 +199,12 @@ impl Inbound {
         }
         let sequence = self.progress.replay.check(head.sequence)?;
         let kept = located.front.kept(route.is_tunnel());
-        Ok(Admitted { index, located, sequence, body_len, kept, fits: kept + body_len <= packet.capacity() })
+        Ok(Admitted { index, located, sequence, body_len, kept, fits: kept + body_len <= capacity })
     }
 
     /// The high half of the sequence number under ESN.
     #[inline(always)]
-    fn high(&self, sequence: u64) -> Option<u32> {
+    pub(super) fn high(&self, sequence: u64) -> Option<u32> {
         self.attributes.extended_sequence.then_some(halves(sequence).1)
     }
 
@@ -222,15 +251,28 @@ impl Inbound {
         plaintext: &[u8],
         capacity: usize,
     ) -> Result<Content, PacketError> {
-        let Admitted { located, kept, .. } = admitted;
         let trailer = esp::Trailer::parse(plaintext).map_err(|_| PacketError::BadPadding)?;
+        self.judge(route, admitted, trailer, &plaintext[..trailer.payload_len], capacity)
+    }
+
+    /// The same, once the trailer is read; of the payload, `payload` has what [`Content::examine`] needs.
+    #[inline(always)]
+    pub(super) fn judge(
+        &self,
+        route: &Route,
+        admitted: &Admitted,
+        trailer: esp::Trailer,
+        payload: &[u8],
+        capacity: usize,
+    ) -> Result<Content, PacketError> {
+        let Admitted { located, kept, .. } = admitted;
         if located.claimed.is_some_and(|claimed| claimed != trailer.next_header) {
             return Err(Malformed::BadWrapping.into());
         }
         if trailer.next_header == protocol::NO_NEXT_HEADER {
             return Ok(Content::DUMMY);
         }
-        let content = self.examine(route, located, &plaintext[..trailer.payload_len], trailer.next_header)?;
+        let content = self.examine(route, located, payload, trailer.payload_len, trailer.next_header)?;
         if kept + content.len() > capacity { Err(PacketError::NoRoom) } else { Ok(content) }
     }
 
@@ -241,12 +283,9 @@ impl Inbound {
         admitted: &Admitted,
         packet: &mut Buffers<'_>,
         content: Result<Content, PacketError>,
-        tally: &Tally,
     ) -> Result<Delivered, PacketError> {
         let Admitted { located, kept, .. } = admitted;
         let range = self.plaintext_range(admitted, packet);
-        // Packets before it in the batch may have used up the lifetime.
-        let content = if tally.left == 0 { Err(PacketError::LifetimeExpired) } else { content };
         match (content, packet) {
             // The transform left nothing.
             (Err(PacketError::BadIcv), _) => Err(PacketError::BadIcv),

@@ -39,16 +39,19 @@ struct Extent {
 }
 
 impl Outbound {
-    /// Looks at a packet once. Inlined by force: what it finds out would otherwise go through memory.
+    /// Looks at a packet once, of `len` bytes; its result has `capacity` bytes of room. `input` is all of it, or for a
+    /// `PLAIN` SA the first [`ip::LONGEST_HEADER`] bytes. Inlined by force: what it finds out would otherwise go through
+    /// memory.
     #[inline(always)]
     pub(super) fn plan<const PLAIN: bool>(
         &self,
         route: &Route,
         payload: Payload,
-        packet: &Buffers<'_>,
+        input: &[u8],
+        len: usize,
+        capacity: usize,
     ) -> Result<Plan, PacketError> {
-        let input = packet.input();
-        let header = Header::parse(input)?;
+        let header = Header::parse_front(input, len)?;
         let (upper, payload_start, next_header, front, family) = match &route.template {
             Some(template) => (None, 0, header.family().protocol(), template.len(), template.family()),
             None => {
@@ -63,7 +66,7 @@ impl Outbound {
         if !PLAIN && self.attributes.protocol == Protocol::Ah && front > MAX_HEADERS {
             return Err(Malformed::BadExtension.into());
         }
-        if total_len > MAX_PACKET || total_len > packet.capacity() {
+        if total_len > MAX_PACKET || total_len > capacity {
             return Err(PacketError::NoRoom);
         }
         Ok(Plan {

@@ -43,13 +43,19 @@ pub(super) struct Tally {
 }
 
 impl<const PLAIN: bool> Batch<'_, PLAIN> {
-    /// The steps that ESP and AH share: checks, then the packet's sequence number, and its place in the batch.
+    /// The steps that ESP and AH share: checks, then the sequence number of a packet, and its place in the batch. It has
+    /// `len` bytes, `input` is as [`Outbound::plan`] has it, and `capacity` the room for its result.
     #[inline(always)]
-    fn begin(&mut self, packet: &Buffers<'_>) -> Result<(Plan, u64, usize), PacketError> {
+    pub(super) fn begin(
+        &mut self,
+        input: &[u8],
+        len: usize,
+        capacity: usize,
+    ) -> Result<(Plan, u64, usize), PacketError> {
         if self.tally.left == 0 {
             return Err(PacketError::LifetimeExpired);
         }
-        let plan = self.sa.plan::<PLAIN>(self.route, self.payload, packet)?;
+        let plan = self.sa.plan::<PLAIN>(self.route, self.payload, input, len, capacity)?;
         let position = self.tally.used;
         if position == self.numbers.count {
             return Err(PacketError::SequenceOverflow);
@@ -60,7 +66,7 @@ impl<const PLAIN: bool> Batch<'_, PLAIN> {
 
     /// Counts a packet that was written.
     #[inline(always)]
-    fn sent(&mut self, plan: &Plan) -> Verdict {
+    pub(super) fn sent(&mut self, plan: &Plan) -> Verdict {
         self.tally.sent += 1;
         self.tally.payload_bytes += plan.payload_len as u64;
         self.tally.left = self.tally.left.saturating_sub(plan.payload_len as u64);
@@ -75,7 +81,8 @@ impl<const PLAIN: bool> Batch<'_, PLAIN> {
         seals: &mut Seals<'b>,
     ) -> Tally {
         for (packet, verdict) in packets.iter_mut().zip(verdicts) {
-            *verdict = match self.begin(packet) {
+            let input = packet.input();
+            *verdict = match self.begin(input, input.len(), packet.capacity()) {
                 Ok((plan, number, position)) => {
                     seals.push(self.frame(&plan, number, position, packet));
                     self.sent(&plan)
@@ -92,8 +99,6 @@ impl<const PLAIN: bool> Batch<'_, PLAIN> {
         let transform = &self.sa.transform;
         let flow_label = self.flow_label(packet);
         let (payload, output) = plan.split(packet);
-        self.write_outer(plan, number, flow_label, output);
-        let (low, high) = halves(number);
         let trailer_end = plan.total_len - transform.icv_len;
         let payload_end = plan.body_start + plan.payload_len;
         let flow_padding =
@@ -103,13 +108,29 @@ impl<const PLAIN: bool> Batch<'_, PLAIN> {
             output[payload_end..trailer_start].fill(0);
         }
         esp::write_trailer(&mut output[trailer_start..], trailer_end - trailer_start, plan.next_header);
+        let high = self.write_front(plan, number, position, flow_label, output);
+        Seal { payload, packet: &mut output[plan.ipsec_start..], high }
+    }
+
+    /// What stands in front of the payload of an ESP packet: outer headers, SPI, sequence number, IV. The high half of the
+    /// sequence number under ESN.
+    #[inline(always)]
+    pub(super) fn write_front(
+        &self,
+        plan: &Plan,
+        number: u64,
+        position: usize,
+        flow_label: u32,
+        output: &mut [u8],
+    ) -> Option<u32> {
+        self.write_outer(plan, number, flow_label, output);
+        let (low, high) = halves(number);
         let packet = &mut output[plan.ipsec_start..];
         if let Some(head) = packet.first_chunk_mut() {
             esp::Header { spi: self.sa.attributes.spi.get(), sequence: low }.write(head);
         }
         self.ivs.write(position, &mut packet[esp::HEADER..plan.body_start - plan.ipsec_start]);
-        let high = self.sa.attributes.extended_sequence.then_some(high);
-        Seal { payload, packet, high }
+        self.sa.attributes.extended_sequence.then_some(high)
     }
 
     /// Bytes of IP and UDP headers.
@@ -132,7 +153,9 @@ impl<const PLAIN: bool> Batch<'_, PLAIN> {
     /// RFC 4302 section 3.3.
     pub(super) fn write_ah(mut self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) -> Tally {
         for (packet, verdict) in packets.iter_mut().zip(verdicts) {
-            let written = self.begin(packet).and_then(|(plan, number, position)| {
+            let input = packet.input();
+            let begun = self.begin(input, input.len(), packet.capacity());
+            let written = begun.and_then(|(plan, number, position)| {
                 self.write_ah_packet(position, &plan, number, packet)?;
                 Ok(plan)
             });

@@ -4,11 +4,12 @@
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
-use gipsec_kernels::gcm::{GcmKey, OpenJob, SealJob, TagMismatch};
+use gipsec_kernels::gcm::{GcmKey, OpenJob, SealJob, TagMismatch, VolatileJob};
 use gipsec_wire::esp;
+use vm_memory::VolatileSlice;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{AdditionalData, Forged, Open, Parts, Seal, Transform, cipher::Body, head, put};
+use super::{AdditionalData, Algorithm, Forged, Open, Parts, Seal, Transform, cipher::Body, head, put};
 use crate::batch::MAX_BATCH;
 
 /// The salt, in bytes.
@@ -71,7 +72,67 @@ fn extend<'p>(packets: impl Iterator<Item = (&'p [u8], Option<u32>)>, extended: 
     extended.extend(packets.map(|(packet, high)| AdditionalData::new(head(packet), high).bytes));
 }
 
+/// The longest ICV.
+pub(crate) const ICV: usize = 16;
+
+/// An ESP packet whose payload others may change.
+pub(crate) struct Volatile<'a> {
+    /// SPI, sequence number, IV: private.
+    pub front: &'a [u8],
+    /// The high half of the sequence number under ESN.
+    pub high: Option<u32>,
+    /// Payload or ciphertext.
+    pub source: VolatileSlice<'a>,
+    /// Where it goes, apart from the source. To be sealed, with the trailer behind the payload's place.
+    pub body: VolatileSlice<'a>,
+}
+
+/// ICVs, of which as much counts as the algorithm has.
+pub(crate) type Icvs = ArrayVec<[u8; ICV], MAX_BATCH>;
+
 impl Transform {
+    /// Whether it can work where others may change what it reads.
+    #[inline]
+    pub(crate) fn takes_volatile(&self) -> bool {
+        matches!(self.algorithm, Algorithm::Gcm(_))
+    }
+
+    /// As [`Transform::seal`]; appends the ICVs to `icvs`.
+    pub(crate) fn seal_volatile(&self, batch: &[Volatile<'_>], icvs: &mut Icvs) {
+        self.with_volatile(batch, |key, jobs| {
+            key.seal_volatile(jobs);
+            icvs.extend(jobs.iter().map(|job| *job.tag()));
+        });
+    }
+
+    /// As [`Transform::open`], with an ICV for each packet.
+    pub(crate) fn open_volatile(&self, batch: &[Volatile<'_>], icvs: &Icvs, results: &mut [Result<(), Forged>]) {
+        self.with_volatile(batch, |key, jobs| {
+            key.open_volatile(jobs);
+            for ((result, job), icv) in results.iter_mut().zip(jobs).zip(icvs) {
+                *result = job.verify(&icv[..self.icv_len.min(ICV)]).map_err(|_| Forged);
+            }
+        });
+    }
+
+    /// Has something done with packets of AES-GCM.
+    #[inline(always)]
+    fn with_volatile(&self, batch: &[Volatile<'_>], work: impl FnOnce(&GcmKey, &mut [VolatileJob<'_>])) {
+        let Algorithm::Gcm(key) = &self.algorithm else { return }; // not reached
+        let mut extended = ExtendedData::new();
+        if matches!(batch, [Volatile { high: Some(_), .. }, ..]) {
+            extend(batch.iter().map(|packet| (packet.front, packet.high)), &mut extended);
+        }
+        let mut jobs: ArrayVec<VolatileJob<'_>, MAX_BATCH> = ArrayVec::new();
+        for (index, Volatile { front, high, source, body }) in batch.iter().enumerate() {
+            let nonce = key.nonce(self.iv(front, *high));
+            // Not reached, and the others keep their order.
+            let Some(job) = VolatileJob::new(nonce, aad(front, &extended, index), *source, *body) else { break };
+            jobs.push(job);
+        }
+        work(&key.key, &mut jobs);
+    }
+
     #[inline(always)]
     pub(super) fn seal_gcm(&self, key: &SaltedKey, batch: &mut [Seal<'_>]) {
         let mut extended = ExtendedData::new();

@@ -31,6 +31,7 @@ use crate::{
 use aead::AeadKey;
 use cipher::{Body, CipherKey};
 use gcm::SaltedKey;
+pub(crate) use gcm::{ICV, Icvs, Volatile};
 use integrity::{IntegrityKey, Tags};
 pub(crate) use integrity::{NO_TAG, Tag};
 pub(crate) use together::{open_together, seal_together};

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use super::job::{OpenJob, SealJob};
 use super::portable::PortableKey;
+use super::volatile::VolatileJob;
 #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
 use super::x86::{VectorKey, VectorWidth};
 use super::{NONCE_LEN, TAG_LEN};
@@ -163,6 +164,11 @@ impl Implementation {
     #[inline]
     pub(super) fn open_many(&self, jobs: &mut [OpenJob<'_>]) {
         with_key!(self, key => key.open_many(jobs));
+    }
+
+    #[inline]
+    pub(super) fn crypt_volatile<const SEAL: bool>(&self, jobs: &mut [VolatileJob<'_>]) {
+        with_key!(self, key => key.crypt_volatile::<SEAL>(jobs));
     }
 
     pub(super) fn mac(&self, nonce: &[u8; NONCE_LEN], parts: &[&[u8]]) -> [u8; TAG_LEN] {

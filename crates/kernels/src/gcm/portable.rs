@@ -9,10 +9,15 @@ use ctr::cipher::InnerIvInit;
 use ctr::cipher::consts::U16;
 use ghash::GHash;
 use ghash::universal_hash::UniversalHash;
+use vm_memory::VolatileSlice;
 use zeroize::Zeroize;
 
 use super::job::{OpenJob, SealJob};
+use super::volatile::VolatileJob;
 use super::{NONCE_LEN, TAG_LEN};
+
+/// Bytes of a packet in foreign memory that are worked on at a time: whole blocks.
+const PIECE: usize = 512;
 
 /// The expanded AES key, by key length.
 enum Cipher {
@@ -73,6 +78,50 @@ impl PortableKey {
         }
     }
 
+    pub(super) fn crypt_volatile<const SEAL: bool>(&self, jobs: &mut [VolatileJob<'_>]) {
+        for job in jobs {
+            job.tag = match &self.cipher {
+                Cipher::Aes128(aes) => self.by_pieces::<SEAL, _>(aes, job),
+                Cipher::Aes192(aes) => self.by_pieces::<SEAL, _>(aes, job),
+                Cipher::Aes256(aes) => self.by_pieces::<SEAL, _>(aes, job),
+            };
+        }
+    }
+
+    /// Encrypts (`SEAL`) or decrypts what others may change; returns the tag over
+    /// the associated data and the ciphertext. Each piece is copied, worked on, and
+    /// copied back.
+    fn by_pieces<const SEAL: bool, Aes>(&self, aes: &Aes, job: &VolatileJob<'_>) -> [u8; TAG_LEN]
+    where
+        Aes: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16>,
+    {
+        let VolatileJob { source, output, .. } = job;
+        let (mut keystream, mask) = keystream(aes, job.nonce());
+        let mut hash = self.hash.clone();
+        let aad_len = update_concatenated(&mut hash, &[job.aad()]);
+        let mut room = [0; PIECE];
+        for start in (0..output.len()).step_by(PIECE) {
+            let piece = &mut room[..PIECE.min(output.len() - start)];
+            // The beginning at the source; what follows it in the output.
+            let split = source.len().saturating_sub(start).min(piece.len());
+            let (head, tail) = piece.split_at_mut(split);
+            copy_to(source, start, head);
+            copy_to(output, start + split, tail);
+            if !SEAL {
+                hash.update_padded(piece);
+            }
+            keystream.apply_keystream(piece);
+            if SEAL {
+                hash.update_padded(piece);
+            }
+            if let Ok(place) = output.offset(start) {
+                place.copy_from(piece);
+            }
+        }
+        room.zeroize();
+        finish(hash, mask, aad_len, output.len())
+    }
+
     /// Decrypts `ciphertext` into `output` of the same length; returns the tag
     /// that the ciphertext should have had.
     pub(super) fn open(
@@ -115,15 +164,27 @@ impl PortableKey {
         let mut hash = self.hash.clone();
         let aad_len = update_concatenated(&mut hash, aad);
         hash.update_padded(ciphertext);
-        let mut lengths = ghash::Block::default();
-        lengths[..8].copy_from_slice(&bit_count(aad_len));
-        lengths[8..].copy_from_slice(&bit_count(ciphertext.len()));
-        hash.update(&[lengths]);
-        let mut tag = mask;
-        for (byte, hashed) in tag.iter_mut().zip(hash.finalize()) {
-            *byte ^= hashed;
-        }
-        tag
+        finish(hash, mask, aad_len, ciphertext.len())
+    }
+}
+
+/// Hashes the lengths in bytes, and masks the hash.
+fn finish(mut hash: GHash, mask: [u8; TAG_LEN], aad_len: usize, len: usize) -> [u8; TAG_LEN] {
+    let mut lengths = ghash::Block::default();
+    lengths[..8].copy_from_slice(&bit_count(aad_len));
+    lengths[8..].copy_from_slice(&bit_count(len));
+    hash.update(&[lengths]);
+    let mut tag = mask;
+    for (byte, hashed) in tag.iter_mut().zip(hash.finalize()) {
+        *byte ^= hashed;
+    }
+    tag
+}
+
+/// Copies from `start` on.
+fn copy_to(slice: &VolatileSlice<'_>, start: usize, bytes: &mut [u8]) {
+    if let Ok(rest) = slice.offset(start) {
+        rest.copy_to(bytes);
     }
 }
 
@@ -137,6 +198,18 @@ fn counter_mode<Aes>(aes: &Aes, nonce: &[u8; NONCE_LEN], payload: &[u8], output:
 where
     Aes: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16>,
 {
+    let (mut keystream, mask) = keystream(aes, nonce);
+    let (head, tail) = output.split_at_mut(payload.len());
+    keystream.apply_keystream_b2b(payload, head);
+    keystream.apply_keystream(tail);
+    mask
+}
+
+/// The counter mode after its first block, and that block encrypted, which masks the tag.
+fn keystream<'k, Aes>(aes: &'k Aes, nonce: &[u8; NONCE_LEN]) -> (Ctr32BE<&'k Aes>, [u8; TAG_LEN])
+where
+    Aes: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16>,
+{
     let mut first_counter = [0; 16];
     first_counter[..NONCE_LEN].copy_from_slice(nonce);
     first_counter[15] = 1;
@@ -144,10 +217,7 @@ where
     let mut keystream: Ctr32BE<&Aes> = Ctr32BE::from_core(core);
     let mut mask = [0; TAG_LEN];
     keystream.apply_keystream(&mut mask);
-    let (head, tail) = output.split_at_mut(payload.len());
-    keystream.apply_keystream_b2b(payload, head);
-    keystream.apply_keystream(tail);
-    mask
+    (keystream, mask)
 }
 
 /// Hashes the concatenation of `parts`, zero-padded to whole blocks, and

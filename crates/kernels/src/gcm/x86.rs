@@ -15,6 +15,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use self::tables::Tables;
 use super::job::{OpenJob, SealJob};
+use super::volatile::VolatileJob;
 use super::{NONCE_LEN, TAG_LEN};
 use crate::aes_keys::KeyLength;
 
@@ -61,6 +62,8 @@ pub(super) struct VectorKey {
 
 /// What a kernel works on: `len` bytes, of which the first `split` are read
 /// from `source` and the others from `output`; all are written to `output`.
+/// Nothing depends on what is in them but what is written and the tag: they may be
+/// memory that others change.
 ///
 /// Valid if `source` is readable for `split` bytes, `output` is readable and
 /// writable for `len` bytes, `split <= len`, and the two ranges are either
@@ -91,6 +94,16 @@ impl Span {
             output: output.as_mut_ptr(),
             len: output.len(),
         }
+    }
+
+    /// Memory that others may change.
+    #[inline]
+    fn volatile(VolatileJob { source, output, .. }: &VolatileJob<'_>) -> Self {
+        let (len, end) = (output.len(), output.ptr_guard_mut().as_ptr());
+        if source.is_empty() {
+            return Self { source: end, split: len, output: end, len };
+        }
+        Self { source: source.ptr_guard().as_ptr(), split: source.len(), output: end, len }
     }
 
     /// A span of which the first `bytes` bytes can be read at the source. If they
@@ -187,6 +200,23 @@ impl Job for OpenJob<'_> {
     }
 }
 
+impl Job for VolatileJob<'_> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.output.len()
+    }
+
+    #[inline]
+    fn input(&mut self) -> Input<'_> {
+        Input { nonce: self.nonce(), aad: self.aad(), span: Span::volatile(self) }
+    }
+
+    #[inline]
+    fn finish(&mut self, tag: &[u8; TAG_LEN]) {
+        self.tag = *tag;
+    }
+}
+
 /// Calls a kernel function of the instance for the key's width and length.
 macro_rules! dispatch {
     ($key:expr, $function:ident $(, $generic:literal)* => $arguments:tt) => {{
@@ -259,14 +289,26 @@ impl VectorKey {
 
     pub(super) fn seal_many(&self, jobs: &mut [SealJob<'_>]) {
         // SAFETY: the processor supports the width of an existing key. The spans
-        // are made of slices that live until the call returns; as they are
-        // borrowed mutably, outputs do not overlap anything else.
+        // are made of slices that live until the call returns.
         unsafe { dispatch!(self, crypt_many, true => (&self.tables, jobs)) }
     }
 
     pub(super) fn open_many(&self, jobs: &mut [OpenJob<'_>]) {
         // SAFETY: as in `seal_many`.
         unsafe { dispatch!(self, crypt_many, false => (&self.tables, jobs)) }
+    }
+
+    pub(super) fn crypt_volatile<const SEAL: bool>(&self, jobs: &mut [VolatileJob<'_>]) {
+        // SAFETY: the processor supports the width of an existing key. The spans
+        // are made of memory that stays mapped until the call returns; what is
+        // read and what is written of a packet are apart.
+        unsafe {
+            if SEAL {
+                dispatch!(self, crypt_many, true => (&self.tables, jobs));
+            } else {
+                dispatch!(self, crypt_many, false => (&self.tables, jobs));
+            }
+        }
     }
 
     pub(super) fn mac(&self, nonce: &[u8; NONCE_LEN], parts: &[&[u8]]) -> [u8; TAG_LEN] {

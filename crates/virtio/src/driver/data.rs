@@ -20,7 +20,7 @@ use crate::{
 
 /// Packets of a request at most.
 const MAX_PACKETS: usize = 32;
-/// When a request has so many bytes of packets it is sent: the device begins while the next one is made ready.
+/// When so many bytes were copied for a request it is sent: the device begins while the next one is made ready.
 const ENOUGH: usize = 12 * 1024;
 /// Pieces of a request at most: on each side, every packet and something before it.
 const MAX_PIECES: usize = 4 * MAX_PACKETS + 2;
@@ -175,12 +175,17 @@ impl DataQueue {
     }
 
     /// How many packets from `first` on make up the next request.
-    fn count(&self, items: &[Item<'_, '_>], first: usize) -> usize {
-        let (mut bytes, mut rooms, mut count) = (0, 0, 0);
+    fn count(&self, memory: &Memory, items: &[Item<'_, '_>], first: usize) -> usize {
+        let seen = self.direct.then_some(memory);
+        let (mut bytes, mut rooms, mut copied, mut count) = (0, 0, 0, 0);
         for item in &items[first..] {
             (bytes, rooms) = (bytes + item.len, rooms + item.room);
+            // A result is about as long.
+            if item.direct_input(seen).is_none() || item.direct_output(seen).is_none() {
+                copied += item.len;
+            }
             let fits = count < self.max_packets && bytes <= self.max_bytes && rooms <= self.max_bytes;
-            if !fits || count > 0 && bytes > ENOUGH {
+            if !fits || count > 0 && copied > ENOUGH {
                 break;
             }
             count += 1;
@@ -191,7 +196,7 @@ impl DataQueue {
     /// Puts the next request in line: how many packets it has, 0 when there is no room for one now.
     fn submit(&mut self, memory: &Memory, flags: u16, items: &mut [Item<'_, '_>], first: usize) -> usize {
         // None: the packet is longer than what the device takes at all.
-        let mut count = self.count(items, first);
+        let mut count = self.count(memory, items, first);
         let before = self.taken;
         while count > 0 && self.make(memory, flags, items, first, count).is_none() {
             self.taken = before;

@@ -13,7 +13,7 @@ pub const MAX_ROOM: usize = 65_535 + 40;
 pub const DUMMY: u16 = 1;
 
 /// How the readable part begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct RequestHeader {
     /// Packets.

@@ -18,7 +18,8 @@ use crate::gcm::x86::{Input, Job, Span};
 ///
 /// # Safety
 ///
-/// The spans of the packets must be valid, and no output may overlap what another packet reads or writes.
+/// The spans of the packets must be valid. Where one's output overlaps what another one reads or writes, which of
+/// them comes first is not said.
 #[target_feature(enable = "aes,pclmulqdq,avx2,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(in crate::gcm::x86) unsafe fn crypt_many<const KEYS: usize, const SEAL: bool>(
     tables: &Tables,
