@@ -11,7 +11,7 @@ mkdir -p "$dir" "$cargo"
 dir=$(readlink -f "$dir") cargo=$(readlink -f "$cargo")
 fail() { echo "strongswan_newest: FAILED: $*" >&2; exit 1; }
 step() { echo "== $*"; }
-skip() { echo "SKIPPED: kernel-gipsec with the newest strongSwan: $*"; exit 0; }
+skip() { [ -n "$*" ] || fail "nothing says why"; echo "SKIPPED: kernel-gipsec with the newest strongSwan: $*"; exit 0; }
 
 . scripts/need.sh
 need 'echo "#include <openssl/evp.h>" | cc -E -' libssl-dev "is charon's crypto"

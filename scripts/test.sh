@@ -49,6 +49,9 @@ need 'echo "#include <openssl/evp.h>" | cc -E -' libssl-dev "is the crypto of th
 need 'command -v ping' iputils-ping "asks whether packets get through"
 need 'python3 -c "import venv, ensurepip"' python3-venv "holds scapy and pytest"
 install_needed
+# A disk that fills up in the midst of it looks like many other things.
+free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1024)}')
+[ "$free" -ge 6000 ] || echo "test: $free MB are free here; the tests take about 6000"
 
 step "Python environment for the conformance suite, with NIST's vectors"
 venv=$PWD/$build/venv
