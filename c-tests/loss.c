@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "support.h"
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -180,6 +181,102 @@ static void device_is_lost(const char *how, int signal, double within) {
     CHECK_RESULT(g_ipsec_la_close(&handle), -EBADF);
 }
 
+/* ---- poll mode ---- */
+
+static struct pollfd waiting;
+
+static void open_polled(void) {
+    open_device("ipsec0");
+    waiting.events = POLLIN;
+    CHECK_OK(g_ipsec_la_ext_poll_mode_enter(&handle, &waiting.fd));
+}
+
+/* Asleep until woken, and nothing else, until everything was called back; when the last was. */
+static double sleep_until_answered(int taken) {
+    while (answered < taken || told == 0) {
+        if (poll(&waiting, 1, 10000) != 1) FAIL_AT("nobody was woken, after %d of %d answers", answered, taken);
+        CHECK(g_ipsec_la_ext_poll(&handle, 64) >= 0);
+    }
+    double end = seconds_now();
+    CHECK_RESULT(g_ipsec_la_ext_poll(&handle, 64), 0);
+    CHECK_EQ(answered, taken);
+    CHECK_EQ(told, 1);
+    return end;
+}
+
+/* Calls are under way, and more come; whoever has them tells the application, which is asleep or about to be. */
+static void polled_device_is_lost(const char *how, int signal, int calls, double within) {
+    check_context = how;
+    open_polled();
+    int before = send_many(calls);
+    CHECK(before > 0);
+    if (signal == SIGSTOP) stop_daemon();
+    else end_daemon(signal);
+    double start = seconds_now();
+    int after = send_many(calls);
+    double end = sleep_until_answered(before + after);
+    if (end - start > within) FAIL_AT("all were called back after %.0f ms", (end - start) * 1000);
+    printf("%s: all of %d were called back after %.0f ms\n", how, before + after, (end - start) * 1000);
+    CHECK(gone >= after);
+    if (signal == SIGSTOP) CHECK(after > 0);
+    CHECK_OK(g_ipsec_la_close(&handle));
+    CHECK_RESULT(g_ipsec_la_close(&handle), -EBADF);
+    if (signal == SIGSTOP) end_daemon(SIGKILL);
+}
+
+/* It is lost while nobody looks, who then closes. */
+static void polled_device_is_closed(int signal) {
+    check_context = "lost, and closed";
+    open_polled();
+    stop_daemon();
+    int taken = send_many(PENDING);
+    if (signal == SIGKILL) end_daemon(SIGKILL);
+    CHECK_OK(g_ipsec_la_close(&handle));
+    CHECK_EQ(answered, taken);
+    CHECK_EQ(gone, taken);
+    if (signal == SIGSTOP) end_daemon(SIGKILL);
+}
+
+/* A device is not silent because its application does something else for longer than the deadline. */
+static void nobody_looks(int calls) {
+    check_context = "nobody looks";
+    open_polled();
+    int taken = send_many(calls);
+    CHECK_EQ(taken, calls);
+    sleep_ms(1500);
+    double end = seconds_now() + 10;
+    while (answered < taken) {
+        CHECK(poll(&waiting, 1, 10000) == 1);
+        CHECK(g_ipsec_la_ext_poll(&handle, 64) >= 0);
+        CHECK(seconds_now() < end);
+    }
+    CHECK_EQ(gone, 0);
+    CHECK_EQ(told, 0);
+    close_all(&handle);
+}
+
+static void polled_devices_are_lost(void) {
+    static const int calls[] = {1, 7, PENDING};
+    start_daemon();
+    wait_until_available(2);
+    for (int i = 0; i < 3; i++) nobody_looks(calls[i]);
+    end_daemon(SIGKILL);
+    for (int i = 0; i < 3; i++) {
+        start_daemon();
+        wait_until_available(2);
+        polled_device_is_lost("killed, polled", SIGKILL, calls[i], 0.25);
+        start_daemon();
+        wait_until_available(2);
+        polled_device_is_lost("silent, polled", SIGSTOP, calls[i], 1);
+    }
+    start_daemon();
+    wait_until_available(2);
+    polled_device_is_closed(SIGKILL);
+    start_daemon();
+    wait_until_available(2);
+    polled_device_is_closed(SIGSTOP);
+}
+
 /* ---- one that is silent before it is opened ---- */
 
 static void *open_silent(void *unused) {
@@ -302,6 +399,7 @@ int main(int argc, char **argv) {
 
     device_is_silent(argv[2]);
     calls_are_not_answered();
+    polled_devices_are_lost();
     /* It appears without a restart, dies, and is no longer there; its socket still is. */
     for (int round = 0; round < 3; round++) {
         start_daemon();

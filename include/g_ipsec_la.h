@@ -49,8 +49,9 @@
  * Callbacks of asynchronous calls and notifications come from one thread of the
  * library for each accelerator, never from inside the call they answer, and
  * each exactly once. A callback may close its own handle, or any other, whose
- * remaining callbacks it then calls itself; it does not wait for one that another
- * thread is inside of. No signal is delivered in the library's threads.
+ * remaining callbacks it then calls itself. It waits for those that other threads are
+ * inside of, unless they wait in a close, too; they must not wait for its caller in
+ * any other way. No signal is delivered in the library's threads.
  *
  * Asynchronous calls are processed as a whole, those of one SA in order. Between SAs the
  * DSCP of a call's first packet decides (outbound the inner one, inbound the outer one), in

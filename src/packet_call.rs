@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
 use gipsec_accelerator::{
-    Class, Entry, Error, Key, Outcome, Packets, SaEntry, Work,
+    Class, Entry, Error, Key, Outcome, Packets, Parts, SaEntry, Work,
     engine::{Buffers, Direction, MAX_BATCH, PacketError, Verdict},
 };
 
@@ -154,8 +153,11 @@ impl PacketCall<'_> {
         let count = jobs.len();
         // SAFETY: the same.
         let class = jobs.first().map_or_else(Class::default, |job| unsafe { job.class() });
-        let work =
-            Queued { sa: sa.clone(), results: vec![errno::of_packet(PacketError::Crypto); count], jobs, callback };
+        // SAFETY: the header's contract: segments and buffers are ours until the callback, before which these end.
+        let whole = unsafe { lay_out(&jobs) };
+        // What is not overwritten was not reached, because of a defect that was caught.
+        let verdicts = vec![Err(PacketError::Crypto); count];
+        let work = Queued { sa: sa.clone(), jobs, whole, verdicts, callback };
         match sa.value.group().submit(sa.lane(), class, Box::new(work)) {
             Ok(()) => Ok(0),
             Err((error, _)) => {
@@ -168,29 +170,28 @@ impl PacketCall<'_> {
     }
 }
 
-impl Packets for Queued {
-    fn lay_out<'a>(&'a mut self, packets: &mut ArrayVec<Buffers<'a>, MAX_BATCH>) -> Option<&'a Entry<SaEntry>> {
-        // SAFETY: the header's contract: segments and buffers are ours until the callback, and the call is not run while
-        // it is borrowed.
-        unsafe { lay_out(&self.jobs, packets) }.then_some(&*self.sa)
-    }
-
-    fn settle(&mut self, verdicts: &[Verdict]) {
-        for ((job, result), verdict) in self.jobs.iter().zip(&mut self.results).zip(verdicts) {
-            // SAFETY: the header's contract.
-            unsafe { job.finish(verdict.unwrap_or(0)) };
-            *result = verdict.map_or_else(errno::of_packet, |_| 0);
-        }
-    }
-}
-
-/// Packets that wait for a worker, and then for their callback.
+/// Packets that wait for a worker or a device, and then for their callback.
 struct Queued {
     sa: Arc<Entry<SaEntry>>,
     jobs: Vec<Job>,
-    /// At first a failure for each: what is not overwritten was not reached, because of a defect that was caught.
-    results: Vec<i32>,
+    /// Where they lie, if each lies in one piece.
+    whole: Option<Vec<Buffers<'static>>>,
+    verdicts: Vec<Verdict>,
     callback: Callback,
+}
+
+impl Packets for Queued {
+    fn parts(&mut self) -> Option<Parts<'_>> {
+        let Self { sa, whole, verdicts, .. } = self;
+        whole.as_mut().map(|packets| Parts { sa, packets, verdicts })
+    }
+
+    fn settle(&mut self) {
+        for (job, verdict) in self.jobs.iter().zip(&self.verdicts) {
+            // SAFETY: the header's contract.
+            unsafe { job.finish(verdict.unwrap_or(0)) };
+        }
+    }
 }
 
 impl Work for Queued {
@@ -207,29 +208,37 @@ impl Work for Queued {
     }
 
     fn run(&mut self, outcome: Outcome) {
-        let Self { sa, jobs, results, .. } = self;
+        let Self { sa, jobs, whole, verdicts, .. } = self;
+        let process = |buffers: &mut [Buffers<'_>], verdicts: &mut [Verdict]| match outcome {
+            Outcome::Run => sa.process(buffers, verdicts),
+            Outcome::Gone => verdicts.fill(Err(PacketError::Gone)),
+        };
         let run = || {
-            // SAFETY: the header's contract: segments and buffers are ours until the callback.
-            unsafe {
-                process_all(
-                    jobs.iter().copied(),
-                    |buffers, verdicts| match outcome {
-                        Outcome::Run => sa.process(buffers, verdicts),
-                        Outcome::Gone => verdicts.fill(Err(PacketError::Gone)),
-                    },
-                    |place, verdict| results[place] = verdict.map_or_else(errno::of_packet, |_| 0),
-                );
+            if let Some(packets) = whole {
+                for (packets, verdicts) in packets.chunks_mut(MAX_BATCH).zip(verdicts.chunks_mut(MAX_BATCH)) {
+                    process(packets, verdicts);
+                }
+                return Ok(());
             }
+            // SAFETY: the header's contract: segments and buffers are ours until the callback.
+            unsafe { process_all(jobs.iter().copied(), process, |place, verdict| verdicts[place] = verdict) };
             Ok(())
         };
         let _ = caught(run);
+        if self.whole.is_some() {
+            self.settle();
+        }
     }
 
-    fn deliver(self: Box<Self>) {
+    fn deliver(mut self: Box<Self>) {
+        // The buffers are the caller's again.
+        self.whole = None;
+        let results: Vec<i32> =
+            self.verdicts.iter().map(|verdict| verdict.map_or_else(errno::of_packet, |_| 0)).collect();
         let mut outargs = PacketOutArgs {
-            result: self.results.iter().copied().find(|result| *result != 0).unwrap_or(0),
-            num_packets: u32::try_from(self.results.len()).unwrap_or(u32::MAX),
-            results: self.results.as_ptr(),
+            result: results.iter().copied().find(|result| *result != 0).unwrap_or(0),
+            num_packets: u32::try_from(results.len()).unwrap_or(u32::MAX),
+            results: results.as_ptr(),
         };
         self.callback.call((&raw mut outargs).cast());
     }

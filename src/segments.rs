@@ -11,7 +11,7 @@ use crate::types::{Data, Packet};
 use arrayvec::ArrayVec;
 use gipsec_accelerator::{
     Class,
-    engine::{Buffers, MAX_BATCH, PacketError, Verdict},
+    engine::{Buffers, PacketError, Verdict},
 };
 use pieces::{check_pieces, process_pieces};
 
@@ -294,24 +294,17 @@ pub(crate) unsafe fn process_all(
     unsafe { step.flush() };
 }
 
-/// Appends the packets of a call, if there is room for all and each lies in one piece; whether it does.
+/// The packets of a call, if each lies in one piece.
 ///
 /// # Safety
 /// As for [`Job::layout`], for every job.
-pub(crate) unsafe fn lay_out(jobs: &[Job], packets: &mut ArrayVec<Buffers<'_>, MAX_BATCH>) -> bool {
-    let before = packets.len();
-    if jobs.len() > packets.remaining_capacity() {
-        return false;
-    }
-    for job in jobs {
+pub(crate) unsafe fn lay_out(jobs: &[Job]) -> Option<Vec<Buffers<'static>>> {
+    let whole = |job: &Job| {
         // SAFETY: this function's contract.
-        let Ok(Layout::Whole(buffers)) = (unsafe { job.layout() }) else {
-            packets.truncate(before);
-            return false;
-        };
-        packets.push(buffers);
-    }
-    true
+        let Ok(Layout::Whole(buffers)) = (unsafe { job.layout() }) else { return None };
+        Some(buffers)
+    };
+    jobs.iter().map(whole).collect()
 }
 
 /// Has a packet made out of nothing, in the `count` pieces at `output`, and its lengths written.

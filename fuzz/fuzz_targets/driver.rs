@@ -1,5 +1,6 @@
 //! A hostile device: whatever it answers, with whatever ids, lengths and indices, the driver neither panics nor hangs nor
-//! writes outside the room of a result; what it says was processed is within it, and all calls come back.
+//! writes outside the room of a result; what it says was processed is within it, and all calls come back, also those that
+//! nobody waits for.
 
 #![no_main]
 
@@ -19,7 +20,11 @@ use gipsec_virtio::{
     message::control::AttachMode,
 };
 use libfuzzer_sys::fuzz_target;
-use mock::{Mock, Reply, Script};
+use mock::{
+    Mock, Reply, Script,
+    calls::{ANY, Caller},
+    held::Held,
+};
 
 fn entry() -> BundleEntry {
     let keys = Keys { cipher: vec![7; 20].into(), ..Keys::default() };
@@ -74,26 +79,74 @@ impl Bytes {
     }
 }
 
+static PACKET: [u8; 100] = {
+    let mut packet = [0; 100];
+    (packet[0], packet[3], packet[8], packet[9]) = (0x45, 100, 64, 17);
+    (packet[12], packet[15], packet[16], packet[19]) = (10, 1, 10, 2);
+    packet
+};
+
+/// Rooms of deferred calls, which are never given back, and so used again.
+static ROOMS: Mutex<Vec<&mut [u8]>> = Mutex::new(Vec::new());
+
+fn room() -> &'static mut [u8] {
+    let room = ROOMS.lock().unwrap().pop().unwrap_or_else(|| vec![0; 160].leak());
+    room.fill(0xdd);
+    room
+}
+
 fuzz_target!(|data: &[u8]| {
-    let bytes = Mutex::new(Bytes(data.iter().copied().collect()));
-    let script: Script = Box::new(move |_, _, reply| bytes.lock().unwrap().spoil(reply));
-    let options = Options { deadline: Duration::from_millis(2), poll: Duration::from_millis(1), pairs: 1 };
+    let bytes = Arc::new(Mutex::new(Bytes(data.iter().copied().collect())));
+    let what = || bytes.lock().unwrap().take().unwrap_or(0);
+    let device_bytes = bytes.clone();
+    let script: Script = Box::new(move |_, _, reply| device_bytes.lock().unwrap().spoil(reply));
+    let deadline = Duration::from_millis(2);
+    let options = Options { deadline, poll: Duration::from_millis(1), pairs: 1, ..Options::default() };
     let mock = Mock::new(Some(script));
-    let Ok(device) = Device::open(Box::new(mock), AttachMode::Shared, "fuzz", options, Box::new(|| {})) else { return };
+    // One that answers later does so in any order.
+    let later = what() % 2 > 0;
+    let held = if later { Held::new(mock) } else { Held(Arc::new(mock)) };
+    let mock = held.0.clone();
+    let Ok(device) = Device::open(Box::new(held), AttachMode::Shared, "fuzz", options, Box::new(|| {})) else { return };
     let Ok(sa) = device.add_sa(vec![entry()]) else { return };
+    let (sa, mut caller, mut deferred, mut finished) = (Arc::new(sa), Caller::new(&device), 0, Vec::new());
     let listener: Arc<dyn Fn(&Events) + Send + Sync> = Arc::new(|_| {});
     sa.listen(&listener);
-    let mut packet = vec![0x45, 0, 0, 100, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
-    packet.resize(100, 0);
-    for _ in 0..3 {
+    let synchronous = || {
         let mut outputs = vec![vec![0xdd; 200]; 40];
         let mut buffers: Vec<_> =
-            outputs.iter_mut().map(|output| Buffers::Apart { input: &packet, output: &mut output[..160] }).collect();
+            outputs.iter_mut().map(|output| Buffers::Apart { input: &PACKET, output: &mut output[..160] }).collect();
         let mut verdicts = vec![Err(PacketError::Crypto); 40];
         sa.process(&mut buffers, &mut verdicts);
         for (output, verdict) in outputs.iter().zip(&verdicts) {
             assert!(output[verdict.unwrap_or(0)..].iter().all(|byte| *byte == 0xdd), "written beyond the result");
         }
+    };
+    for _ in 0..12 {
+        let choice = what();
+        match choice % 4 {
+            0 => synchronous(),
+            1 => {
+                deferred += 1;
+                let apart = |_| Buffers::Apart { input: &PACKET, output: room() };
+                let call = caller.call(&sa, ANY, (0..choice >> 2).map(apart).collect());
+                device.defer(Direction::Outbound, 0, Box::new(call));
+            }
+            2 => finished.extend(caller.look()),
+            _ => drop(mock.answer(usize::from(choice >> 2))),
+        }
+    }
+    // Whoever waits has everything come back, or loses the device.
+    while mock.answer(0) {}
+    synchronous();
+    finished.extend(caller.look_until(deferred - finished.len(), || while mock.answer(0) {}));
+    assert!(caller.look().is_empty() && finished.len() == deferred);
+    for call in finished {
+        call.results();
+        ROOMS.lock().unwrap().extend(call.packets.into_iter().filter_map(|packet| match packet {
+            Buffers::Apart { output, .. } => Some(output),
+            Buffers::InPlace { .. } => None,
+        }));
     }
     let _ = sa.make_dummy(100, &mut [0; 200]);
     let _ = sa.largest_inner(1500);

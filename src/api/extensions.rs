@@ -235,7 +235,9 @@ pub unsafe extern "C" fn g_ipsec_la_ext_soft_accelerator_remove(name: *const c_c
 
 /// From now on this handle's callbacks, those of its groups included, run inside g_ipsec_la_ext_poll. `event_fd`
 /// receives a descriptor that is readable while some wait; it is the library's, for poll(2) alone, and valid until the
-/// handle is closed. Calls that are in flight may still be called back by the library's thread.
+/// handle is closed. It may be readable while none wait, until g_ipsec_la_ext_poll has returned 0. Calls that are in flight
+/// may still be called back by the library's thread. With a device, asynchronous packet calls go there without another
+/// thread, and what it has no room for yet follows inside of g_ipsec_la_ext_poll and of further calls.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn g_ipsec_la_ext_poll_mode_enter(handle: *mut Handle, event_fd: *mut i32) -> i32 {
     guarded(|| {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
+use gipsec_virtio::driver::Device;
 use parking_lot::Mutex;
 
 use crate::{
@@ -120,7 +121,8 @@ impl Client {
         let _entering = self.entering_poll_mode.lock();
         let mut mailbox = self.mailbox.load_full();
         if mailbox.descriptor().is_none() {
-            mailbox = Arc::new(Mailbox::with_signal()?);
+            let others = self.device().map(Device::descriptors).unwrap_or_default();
+            mailbox = Arc::new(Mailbox::with_signal(&others)?);
             self.mailbox.store(mailbox.clone());
         }
         mailbox.descriptor().ok_or(Error::System("event descriptor"))
@@ -132,7 +134,19 @@ impl Client {
         if mailbox.descriptor().is_none() {
             return Err(Error::Invalid("the handle is not in poll mode"));
         }
+        let Some(device) = self.device() else { return Ok(mailbox.deliver(limit)) };
+        device.advance();
+        let delivered = mailbox.deliver(limit);
+        if delivered > 0 {
+            return Ok(delivered);
+        }
+        // The application may sleep now, until there is something new.
+        device.rest();
         Ok(mailbox.deliver(limit))
+    }
+
+    fn device(&self) -> Option<&Device> {
+        self.root.accelerator().device()
     }
 
     /// Ends all groups, and returns their handles; the client has left the table, so that nobody finds it any more.

@@ -19,6 +19,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{
     Accelerator, Entry, Error, Hooks, Key, Notification, What,
+    deferral::{self, UnderWay},
     error::GONE,
     mailbox::{self, Mailbox, Task},
     notification::{self, Delivery},
@@ -41,8 +42,8 @@ const RESERVE: usize = 8;
 #[derive(Default)]
 struct Flight {
     count: usize,
-    /// How many of them are inside their callback.
-    landing: usize,
+    /// How many of them are inside their callback, on a thread that waits until something is delivered.
+    waiting: usize,
     /// What waits with all of them, in packets.
     weight: usize,
     closed: bool,
@@ -148,6 +149,16 @@ impl Group {
         self.mailbox.load_full()
     }
 
+    /// Whether the application takes its callbacks itself.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.mailbox.load().descriptor().is_some()
+    }
+
+    /// Asynchronous calls of one of its SAs, if it is there.
+    pub(crate) fn under_way(&self, sa: Key) -> Option<Arc<UnderWay>> {
+        self.sas.with(sa, |entry| entry.value.under_way.clone())
+    }
+
     /// The accelerator.
     pub fn accelerator(&self) -> &dyn Accelerator {
         &*self.accelerator
@@ -170,7 +181,14 @@ impl Group {
         }
         let entry = self
             .sas
-            .insert(|_| SaEntry { group: self.clone(), direction, remark, any_order, association })
+            .insert(|_| SaEntry {
+                group: self.clone(),
+                direction,
+                remark,
+                any_order,
+                under_way: Arc::default(),
+                association,
+            })
             .ok_or(Error::Full("SAs"))?;
         listing.of(direction).insert(entry.key);
         drop(listing);
@@ -275,7 +293,11 @@ impl Group {
         if self.is_gone() {
             return Err((GONE, work));
         }
-        self.slot.service.submit(self, lane, class, work)
+        match deferral::defer(self, class, work) {
+            Ok(()) => Ok(()),
+            Err((Some(error), work)) => Err((error, work)),
+            Err((None, work)) => self.slot.service.submit(self, lane, class, work),
+        }
     }
 
     /// Has `work` delivered without being run, unless `limit` calls are in flight or the group is closed; or gives it
@@ -285,7 +307,7 @@ impl Group {
             return Err(work);
         }
         if self.begin(limit, MAX_WEIGHT, 0).is_ok() {
-            self.mailbox().post(Task { group: self.clone(), work });
+            self.mailbox().post(Task::new(self.clone(), work));
         }
         Ok(())
     }
@@ -325,24 +347,24 @@ impl Group {
         Ok(())
     }
 
-    /// Counts a call as inside its callback.
-    pub(crate) fn landing(&self) {
-        self.flight.lock().landing += 1;
-    }
-
     /// Counts a call as done.
     pub(crate) fn landed(&self, weight: usize) {
         let mut flight = self.flight.lock();
-        flight.landing -= 1;
         flight.weight = flight.weight.saturating_sub(weight);
         flight.count -= 1;
         self.landed.notify_all();
     }
 
-    /// How many calls are in flight, and how many of them are inside their callback.
+    /// How many calls are in flight, and how many of them are inside their callback on a thread that waits, too.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         let flight = self.flight.lock();
-        (flight.count, flight.landing)
+        (flight.count, flight.waiting)
+    }
+
+    /// A thread that is inside one of its callbacks begins to wait, or is done with it.
+    pub(crate) fn waits(&self, begins: bool) {
+        let mut flight = self.flight.lock();
+        flight.waiting = if begins { flight.waiting + 1 } else { flight.waiting - 1 };
     }
 
     /// Whether the group takes nothing more.
@@ -350,11 +372,13 @@ impl Group {
         self.flight.lock().closed
     }
 
-    /// Waits until at most `count` calls are in flight, or a moment has passed.
+    /// Waits until at most `count` calls are in flight, or a moment has passed: a short one where nobody says that a device
+    /// is done.
     pub(crate) fn wait_until(&self, count: usize) {
+        let moment = if self.accelerator.device().is_some() { 50 } else { 1000 };
         let mut flight = self.flight.lock();
         if flight.count > count {
-            self.landed.wait_for(&mut flight, Duration::from_millis(1));
+            self.landed.wait_for(&mut flight, Duration::from_micros(moment));
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod capabilities;
 mod client;
+mod deferral;
 mod error;
 mod group;
 mod mailbox;
@@ -32,7 +33,7 @@ pub use notification::{Hooks, Notification, What};
 pub use queue::Class;
 pub use registry::{Active, Available, Registry, Selection};
 pub use seam::{Accelerator, Association, Call, Discovery, Found, OnLost, Provider};
-pub use service::{Lane, Outcome, Packets, Work};
+pub use service::{Lane, Outcome, Packets, Parts, Work};
 pub use slot::OpenMode;
 pub use soft::Soft;
 pub use table::{Entry, Key};

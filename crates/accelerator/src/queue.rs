@@ -36,7 +36,15 @@ impl Class {
             _ => Self::BestEffort,
         }
     }
+
+    /// The class of this number.
+    pub(crate) fn of_number(number: u8) -> Self {
+        ALL.get(usize::from(number)).copied().unwrap_or_default()
+    }
 }
+
+/// All classes, by their number.
+const ALL: [Class; CLASSES] = [Class::LowerEffort, Class::BestEffort, Class::Assured, Class::Expedited];
 
 /// How often a class is passed over in a row before it has a turn.
 const PATIENCE: u32 = 64;
@@ -65,7 +73,6 @@ impl<T> Line<T> {
     }
 
     fn highest(&self) -> Class {
-        const ALL: [Class; CLASSES] = [Class::LowerEffort, Class::BestEffort, Class::Assured, Class::Expedited];
         ALL.into_iter()
             .zip(self.waiting)
             .rev()
@@ -75,7 +82,7 @@ impl<T> Line<T> {
 }
 
 /// All lines of a worker.
-struct Lines<T> {
+pub(crate) struct Lines<T> {
     lines: HashMap<Place, Line<T>>,
     /// Every place that has a line, once, in the list of its line's rank.
     turns: [VecDeque<Place>; CLASSES],
@@ -90,7 +97,7 @@ impl<T> Default for Lines<T> {
 }
 
 impl<T> Lines<T> {
-    fn push(&mut self, place: Place, class: Class, task: T) {
+    pub(crate) fn push(&mut self, place: Place, class: Class, task: T) {
         let line = self.lines.entry(place).or_insert_with(Line::new);
         let is_new = line.tasks.is_empty();
         line.tasks.push_back((class, task));
@@ -121,7 +128,7 @@ impl<T> Lines<T> {
     }
 
     /// The oldest task of the place whose turn it is, if it is `wanted`; else it stays, and its place keeps its turn.
-    fn pop_if(&mut self, wanted: impl FnOnce(Class, &T) -> bool) -> Option<(Class, T)> {
+    pub(crate) fn pop_if(&mut self, wanted: impl FnOnce(Class, &T) -> bool) -> Option<(Class, T)> {
         let next = self.next_class()?;
         let place = *self.turns[next].front()?;
         self.lines.get(&place)?.tasks.front().filter(|(class, task)| wanted(*class, task))?;
@@ -201,7 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn class(number: usize) -> Class {
-        [Class::LowerEffort, Class::BestEffort, Class::Assured, Class::Expedited][number % CLASSES]
+        ALL[number % CLASSES]
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gipsec_engine::{Buffers, BundleEntry, Change, Direction, Events, PacketError, Reading, Sa, Verdict};
-use gipsec_virtio::driver::{DeviceSa, SharedBuffer};
+use gipsec_virtio::driver::{Device, DeviceSa, SharedBuffer};
 
 use crate::{Capabilities, Error, OpenError, OpenMode};
 
@@ -46,6 +46,11 @@ pub trait Accelerator: Send + Sync {
     /// Whether it is lost, which its users may not have been told yet.
     fn is_lost(&self) -> bool {
         false
+    }
+
+    /// The device, if it is one.
+    fn device(&self) -> Option<&Device> {
+        None
     }
 
     /// Memory that packets travel in without being copied; None: it has none, or none left.

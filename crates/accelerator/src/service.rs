@@ -12,8 +12,7 @@ use std::{
     thread,
 };
 
-use arrayvec::ArrayVec;
-use gipsec_engine::{Buffers, MAX_BATCH, Verdict};
+use gipsec_engine::{Buffers, Verdict};
 use gipsec_virtio::threads::spawn;
 use parking_lot::Mutex;
 
@@ -63,12 +62,21 @@ pub trait Work: Send {
 
 /// A packet call that can be processed together with others, instead of being run.
 pub trait Packets {
-    /// Appends its packets, unless they have to be processed by themselves; the SA they are for. What is not settled has
-    /// failed.
-    fn lay_out<'a>(&'a mut self, packets: &mut ArrayVec<Buffers<'a>, MAX_BATCH>) -> Option<&'a Entry<SaEntry>>;
+    /// Its packets, the same each time, unless they have to be processed by themselves.
+    fn parts(&mut self) -> Option<Parts<'_>>;
 
-    /// Takes in what became of them, in order. Those without a verdict have failed.
-    fn settle(&mut self, verdicts: &[Verdict]);
+    /// Says what became of them.
+    fn settle(&mut self);
+}
+
+/// The packets of a call.
+pub struct Parts<'a> {
+    /// The SA they are for.
+    pub sa: &'a Entry<SaEntry>,
+    /// Where they are, and where their results go.
+    pub packets: &'a mut [Buffers<'static>],
+    /// As many: what became of each; a failure, until somebody says otherwise.
+    pub verdicts: &'a mut [Verdict],
 }
 
 /// What is kept in order: work in one lane runs in the order in which it was submitted.
@@ -174,7 +182,13 @@ impl Service {
                 (usize::try_from(ticket % workers as u64).unwrap_or(0), Place::Own(ticket))
             }
         };
-        self.queues[worker].push(place, class, Task { group: group.clone(), work });
+        let task = match lane {
+            Lane::Sa(key) if group.accelerator().device().is_some() => {
+                Task::for_worker(group.clone(), work, group.under_way(key))
+            }
+            _ => Task::new(group.clone(), work),
+        };
+        self.queues[worker].push(place, class, task);
         Ok(())
     }
 }

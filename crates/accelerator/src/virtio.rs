@@ -25,7 +25,8 @@ use gipsec_virtio::{
 
 use crate::{
     Accelerator, Association, Call, Capabilities, CipherAlgorithms, CombinedAlgorithms, Discovery, Error, Features,
-    Found, IntegrityAlgorithms, OpenError, OpenMode, Provider, error::GONE, queue::CLASSES, seam::OnLost,
+    Found, IntegrityAlgorithms, OpenError, OpenMode, Provider, deferral::Backlog, error::GONE, queue::CLASSES,
+    seam::OnLost,
 };
 
 /// Devices behind Unix sockets: each `NAME.sock` of a directory is one.
@@ -135,9 +136,10 @@ fn open(
         OpenMode::Exclusive => AttachMode::Exclusive,
         OpenMode::Shared => AttachMode::Shared,
     };
-    let device = reach()
-        .map_err(DriverError::from)
-        .and_then(|transport| Device::open(transport, mode, application, options, on_lost));
+    let device = reach().map_err(DriverError::from).and_then(|transport| {
+        let options = Options { line: || Box::<Backlog>::default(), ..options };
+        Device::open(transport, mode, application, options, on_lost)
+    });
     match device {
         Ok(device) => Ok(Arc::new(Virtio(device))),
         Err(DriverError::Refused(status @ (RequestStatus::Busy | RequestStatus::Full))) => {
@@ -219,6 +221,10 @@ impl Accelerator for Virtio {
 
     fn is_lost(&self) -> bool {
         self.0.is_lost()
+    }
+
+    fn device(&self) -> Option<&Device> {
+        Some(&self.0)
     }
 
     fn allocate(&self, len: usize) -> Option<SharedBuffer> {

@@ -6,14 +6,20 @@ use std::{
 };
 
 use arrayvec::ArrayVec;
-use gipsec_engine::{Buffers, Events, MAX_BATCH, PacketError, Verdict};
+use gipsec_engine::{Events, MAX_BATCH, PacketError};
 
-use crate::{Call, Entry, SaEntry, mailbox::Task, queue::Queue, service::Outcome};
+use crate::{
+    Call, Entry, Packets, SaEntry,
+    mailbox::Task,
+    queue::Queue,
+    service::{Outcome, Parts},
+};
 
 /// Runs tasks until the queue is closed and empty: the life of a worker.
 pub(crate) fn serve(queue: &Queue) {
     let mut tasks = VecDeque::new();
     while queue.next(MAX_BATCH, &mut tasks) {
+        tasks.iter().for_each(Task::wait_for_device);
         while !tasks.is_empty() {
             // The work turns its own defects into results; one that escapes must not end the worker.
             let together = catch_unwind(AssertUnwindSafe(|| run_together(tasks.make_contiguous())));
@@ -26,9 +32,7 @@ pub(crate) fn serve(queue: &Queue) {
                 // Not reached. What may have been laid out has failed.
                 Err(_) => fail(tasks.make_contiguous()),
             };
-            for task in tasks.drain(..done) {
-                task.group.mailbox().post(task);
-            }
+            tasks.drain(..done).for_each(Task::leave_worker);
         }
     }
 }
@@ -42,61 +46,50 @@ fn run_one(task: &mut Task) {
 #[cold]
 fn fail(tasks: &mut [Task]) -> usize {
     let calls = tasks.iter_mut().map_while(|task| task.work.packets());
-    calls.map(|call| call.settle(&[Err(PacketError::Crypto); MAX_BATCH])).count().max(1)
+    let fail = |call: &mut dyn Packets| {
+        if let Some(parts) = call.parts() {
+            parts.verdicts.fill(Err(PacketError::Crypto));
+        }
+        call.settle();
+    };
+    calls.map(fail).count().max(1)
 }
 
 /// Processes as many packet calls as come first and can be processed together; how many, 0 when it would be one.
 fn run_together(tasks: &mut [Task]) -> usize {
-    let mut verdicts = [Err(PacketError::Crypto); MAX_BATCH];
-    let counts = process_together(tasks, &mut verdicts);
-    let mut left = &verdicts[..];
-    for (task, count) in tasks.iter_mut().zip(&counts) {
-        let (theirs, others) = left.split_at(*count);
+    let count = process_together(tasks);
+    for task in &mut tasks[..count] {
         if let Some(work) = task.work.packets() {
-            work.settle(theirs);
+            work.settle();
         }
-        left = others;
     }
-    counts.len()
+    count
 }
 
-/// As [`run_together`], up to the verdicts; how many packets each call has.
-fn process_together(tasks: &mut [Task], verdicts: &mut [Verdict; MAX_BATCH]) -> ArrayVec<usize, MAX_BATCH> {
-    let mut counts = ArrayVec::new();
-    let [first, _, ..] = tasks else { return counts };
+/// As [`run_together`], up to the verdicts.
+fn process_together(tasks: &mut [Task]) -> usize {
+    let [first, _, ..] = tasks else { return 0 };
     let group = first.group.clone();
     if group.is_gone() {
-        return counts;
-    }
-    let mut packets: ArrayVec<Buffers<'_>, MAX_BATCH> = ArrayVec::new();
-    let mut owners: ArrayVec<&Entry<SaEntry>, MAX_BATCH> = ArrayVec::new();
-    for task in tasks {
-        let before = packets.len();
-        match task.work.packets().and_then(|work| work.lay_out(&mut packets)) {
-            Some(sa) if packets.len() > before => {
-                owners.push(sa);
-                counts.push(packets.len() - before);
-            }
-            _ => break,
-        }
-    }
-    if owners.len() < 2 {
-        counts.clear();
-        return counts;
+        return 0;
     }
     let mut events = [Events::default(); MAX_BATCH];
+    let mut owners: ArrayVec<&Entry<SaEntry>, MAX_BATCH> = ArrayVec::new();
     let mut calls: ArrayVec<Call<'_, '_>, MAX_BATCH> = ArrayVec::new();
-    let (mut packets, mut verdicts) = (&mut packets[..], &mut verdicts[..]);
-    for ((sa, count), events) in owners.iter().zip(&counts).zip(&mut events) {
-        let (packets_of_call, others) = packets.split_at_mut(*count);
-        let (verdicts_of_call, rest) = verdicts.split_at_mut(*count);
-        calls.push(Call {
-            association: sa.association(),
-            packets: packets_of_call,
-            verdicts: verdicts_of_call,
-            events,
-        });
-        (packets, verdicts) = (others, rest);
+    let mut room = MAX_BATCH;
+    for (task, events) in tasks.iter_mut().zip(&mut events) {
+        let parts = task.work.packets().and_then(Packets::parts);
+        let Some(Parts { sa, packets, verdicts }) = parts.filter(|parts| (1..=room).contains(&parts.packets.len()))
+        else {
+            break;
+        };
+        room -= packets.len();
+        owners.push(sa);
+        calls.push(Call { association: sa.association(), packets, verdicts, events });
+    }
+    let count = calls.len();
+    if count < 2 {
+        return 0;
     }
     // All tasks of a worker are those of one accelerator.
     group.accelerator().process_together(&mut calls);
@@ -104,5 +97,5 @@ fn process_together(tasks: &mut [Task], verdicts: &mut [Verdict; MAX_BATCH]) -> 
     for (sa, events) in owners.iter().zip(&events) {
         sa.tell(events);
     }
-    counts
+    count
 }

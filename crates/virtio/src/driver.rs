@@ -8,25 +8,29 @@
 
 mod control;
 mod data;
+mod deferred;
+mod lanes;
 mod layout;
 mod listeners;
 mod sa;
+mod slab;
 mod watch;
 
 use std::{
+    collections::VecDeque,
     os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{
             AtomicBool, AtomicU8, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Acquire, Release},
         },
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use gipsec_engine::{BundleEntry, Direction, SaError};
+use gipsec_engine::{BundleEntry, SaError};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -44,10 +48,14 @@ use crate::{
 use control::ControlQueue;
 use data::DataQueue;
 pub use data::Item;
+use deferred::Deferrals;
+pub use deferred::{Deferred, Line, Rank};
+use lanes::Lane;
 use layout::Layout;
 pub use layout::SharedBuffer;
 use listeners::Listeners;
 pub use sa::{DeviceSa, Process};
+use slab::Slab;
 
 /// How a device is used.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +67,8 @@ pub struct Options {
     pub poll: Duration,
     /// Pairs of data queues at most.
     pub pairs: usize,
+    /// Makes what deferred calls wait in, for each data queue.
+    pub line: fn() -> Box<dyn Line>,
 }
 
 impl Default for Options {
@@ -68,6 +78,7 @@ impl Default for Options {
             // Longer than it takes to wake somebody: else each side sleeps while it waits for the other to wake.
             poll: Duration::from_micros(200),
             pairs: std::thread::available_parallelism().map_or(1, usize::from).min(4),
+            line: || Box::new(VecDeque::new()),
         }
     }
 }
@@ -122,7 +133,9 @@ pub(crate) struct Inner {
     features: u64,
     options: Options,
     /// Inbound and outbound queue of each pair.
-    lanes: Vec<[Mutex<DataQueue>; 2]>,
+    lanes: Vec<[Lane; 2]>,
+    /// Whether the watching thread looks at deferred calls.
+    watches_deferred: AtomicBool,
     /// Which pair the next caller waits for when all are taken.
     turn: AtomicUsize,
     control: Mutex<ControlQueue>,
@@ -161,7 +174,8 @@ impl Device {
         transport.start(features, &layout.places)?;
         let queue = |number: usize| Queue::new(transport.memory().clone(), layout.places[number], features);
         let lane = |number: usize, place: usize| {
-            Mutex::new(DataQueue::new(queue(number), layout.slabs[place].clone(), &config))
+            let slab = Slab::new(layout.slabs[place].clone());
+            Lane::new(DataQueue::new(queue(number), slab, Deferrals::new((options.line)()), &config))
         };
         let lanes =
             (0..layout.pairs).map(|pair| [lane(2 + 2 * pair, 2 * pair), lane(3 + 2 * pair, 2 * pair + 1)]).collect();
@@ -171,6 +185,7 @@ impl Device {
             .map_err(|_| DriverError::System("event descriptor"))?;
         let inner = Arc::new(Inner {
             lanes,
+            watches_deferred: AtomicBool::new(false),
             control,
             listeners: Listeners::default(),
             layout,
@@ -222,18 +237,6 @@ impl Device {
     /// Sends a command; what the device answered.
     pub(crate) fn exchange(&self, command: &Command) -> Result<Vec<u8>, DriverError> {
         self.inner.control.lock().exchange(&self.inner, command, 0)
-    }
-
-    /// Has packets processed, all of one direction.
-    pub(crate) fn run(&self, direction: Direction, flags: u16, items: &mut [Item<'_, '_>]) {
-        let lane = usize::from(direction == Direction::Outbound);
-        let lanes = &self.inner.lanes;
-        // The first one that is free: one caller keeps one of the device's workers busy, and its caches warm.
-        let mut queue = lanes.iter().find_map(|pair| pair[lane].try_lock()).unwrap_or_else(|| {
-            let turn = self.inner.turn.fetch_add(1, Relaxed);
-            lanes[turn % lanes.len()][lane].lock()
-        });
-        queue.run(&self.inner, flags, items);
     }
 }
 

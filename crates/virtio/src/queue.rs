@@ -229,14 +229,22 @@ impl Queue {
 
     /// Asks to be interrupted when the next request is done; whether there is none yet.
     pub(crate) fn arm(&mut self) -> bool {
+        self.arm_after(0)
+    }
+
+    /// Asks to be interrupted when one more request than `count` is done; whether they are not yet. A device without event
+    /// indices interrupts for each.
+    pub(crate) fn arm_after(&mut self, count: usize) -> bool {
+        let count = if self.event_idx { u16::try_from(count).unwrap_or(0) } else { 0 };
         if self.event_idx {
             let used_event = self.place.available + 4 + 2 * usize::from(self.place.size);
-            self.memory.store(used_event, self.used.to_le());
+            self.memory.store(used_event, self.used.wrapping_add(count).to_le());
         } else {
             self.memory.store(self.place.available, 0u16);
         }
         fence(SeqCst);
-        self.memory.load::<u16>(self.place.used + 2).map(u16::from_le) == Some(self.used)
+        let index = self.memory.load::<u16>(self.place.used + 2).map(u16::from_le);
+        index.is_some_and(|index| index.wrapping_sub(self.used) <= count)
     }
 
     /// Asks not to be interrupted.
@@ -248,5 +256,64 @@ impl Queue {
         } else if let Ok(flag) = u16::try_from(VRING_AVAIL_F_NO_INTERRUPT) {
             self.memory.store(self.place.available, flag.to_le());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u16 = 8;
+
+    /// Has the device be done with the next request; whether it interrupts.
+    fn complete(memory: &Memory, place: &QueuePlace, id: u16, event_idx: bool) -> bool {
+        let number = |offset| memory.load::<u16>(offset).unwrap();
+        let index = number(place.used + 2);
+        memory.store(place.used + 4 + 8 * usize::from(index % SIZE), u32::from(id));
+        memory.store(place.used + 2, index.wrapping_add(1));
+        // What is used is counted from 0, as it is taken.
+        let event = number(place.available + 4 + 2 * usize::from(SIZE));
+        if event_idx { event == index } else { number(place.available) == 0 }
+    }
+
+    #[test]
+    fn a_device_interrupts_when_one_more_is_done() {
+        for event_idx in [true, false] {
+            let memory = Arc::new(Memory::shared(4096, 0).unwrap());
+            let place = place(2, SIZE, 0);
+            let mut queue = Queue::new(memory.clone(), place, if event_idx { feature::EVENT_IDX } else { 0 });
+            let piece = Piece { offset: 1024, len: 64, writable: true };
+            // Round and round, until numbers begin again.
+            for round in 0..20_000usize {
+                let in_flight = 1 + round % usize::from(SIZE);
+                let ids: Vec<_> = (0..in_flight).map(|_| queue.add(&[piece], None).unwrap()).collect();
+                queue.publish();
+                let (after, early) = (round / 8 % in_flight, round / 64 % (in_flight + 1));
+                let told_after = if event_idx { after } else { 0 };
+                let (before, later) = ids.split_at(early);
+                queue.disarm();
+                assert!(!before.iter().any(|id| complete(&memory, &place, *id, event_idx)));
+                assert_eq!(queue.arm_after(after), early <= told_after);
+                for (done, id) in (early..).zip(later) {
+                    let interrupts = complete(&memory, &place, *id, event_idx);
+                    assert_eq!(interrupts, if event_idx { done == after } else { true });
+                }
+                for id in ids {
+                    assert_eq!(queue.pop(), Ok(Some((id, 0))));
+                }
+                assert_eq!((queue.pop(), queue.in_flight()), (Ok(None), 0));
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_is_looked_at() {
+        let memory = Arc::new(Memory::shared(4096, 0).unwrap());
+        let place = place(2, SIZE, 0);
+        let mut queue = Queue::new(memory.clone(), place, feature::EVENT_IDX);
+        queue.add(&[Piece { offset: 1024, len: 64, writable: true }], None).unwrap();
+        memory.store(place.used + 2, 0xffffu16);
+        assert!(!queue.arm_after(0));
+        assert_eq!(queue.pop(), Err(Broken));
     }
 }

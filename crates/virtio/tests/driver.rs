@@ -18,6 +18,7 @@ use gipsec_virtio::{
 use mock::{
     Mock, Reply, Script,
     traffic::{entry, open, packet, process},
+    wrong::{hostile, rules_broken},
 };
 
 fn goes_there_and_back(mock: Mock) {
@@ -125,11 +126,6 @@ fn what_an_sa_has_to_say_is_heard() {
     }
 }
 
-/// A device that is honest until SAs are there.
-fn hostile(mut script: impl FnMut(Reply) -> Reply + Send + 'static) -> Script {
-    Box::new(move |queue, _, reply| if queue < 2 { reply } else { script(reply) })
-}
-
 /// Whether the device was given up, everything answered, and the application told once.
 fn is_given_up(script: Script) {
     let (device, lost) = open(Mock::new(Some(script))).unwrap();
@@ -152,27 +148,7 @@ fn is_given_up(script: Script) {
 
 #[test]
 fn a_device_that_breaks_the_rules_is_given_up() {
-    is_given_up(hostile(|reply| Reply { id: Some(63), ..reply }));
-    is_given_up(hostile(|reply| Reply { id: Some(1 << 20), ..reply }));
-    is_given_up(hostile(|reply| Reply { step: 60, ..reply }));
-    is_given_up(hostile(|reply| Reply { step: u16::MAX, ..reply }));
-    // Silent.
-    is_given_up(hostile(|reply| Reply { step: 0, ..reply }));
-    // A result longer than its room.
-    is_given_up(hostile(|mut reply| {
-        reply.bytes[12..16].fill(0x7f);
-        reply
-    }));
-    // A result that is no packet.
-    is_given_up(hostile(|mut reply| {
-        reply.bytes[12..16].fill(0);
-        reply
-    }));
-    // It has forgotten us.
-    is_given_up(hostile(|mut reply| {
-        reply.bytes[..4].copy_from_slice(&6u32.to_le_bytes());
-        reply
-    }));
+    rules_broken().into_iter().for_each(is_given_up);
 }
 
 #[test]

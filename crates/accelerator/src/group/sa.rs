@@ -5,15 +5,17 @@ use std::sync::Arc;
 use gipsec_engine::{Buffers, Direction, Events, MAX_ENTRIES, PacketError, Reading, Verdict};
 
 use super::Group;
-use crate::{Association, Entry, Error, Key, error::GONE, service::Lane};
+use crate::{Association, Entry, Error, Key, deferral::UnderWay, error::GONE, service::Lane};
 
 /// One SA, or bundle, of a group.
 pub struct SaEntry {
     pub(super) group: Arc<Group>,
-    pub(super) direction: Direction,
+    pub(crate) direction: Direction,
     pub(super) remark: Remark,
     /// Whether its asynchronous calls may be processed in any order, and at once.
-    pub(super) any_order: bool,
+    pub(crate) any_order: bool,
+    /// Its asynchronous calls.
+    pub(crate) under_way: Arc<UnderWay>,
     pub(super) association: Box<dyn Association>,
 }
 

@@ -1,12 +1,10 @@
 //! Packets on their way through the device.
 
-use std::ops::Range;
-
 use arrayvec::ArrayVec;
 use gipsec_engine::{Buffers, PacketError, Verdict};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Gone, Inner};
+use super::{Gone, Inner, deferred::Deferrals, slab::Slab};
 use crate::{
     memory::Memory,
     message::{
@@ -19,7 +17,7 @@ use crate::{
 };
 
 /// Packets of a request at most.
-const MAX_PACKETS: usize = 32;
+pub(super) const MAX_PACKETS: usize = 32;
 /// When so many bytes were copied for a request it is sent: the device begins while the next one is made ready.
 const ENOUGH: usize = 12 * 1024;
 /// Pieces of a request at most: on each side, every packet and something before it.
@@ -37,15 +35,13 @@ pub struct Item<'a, 'b> {
     verdict: &'a mut Verdict,
     /// Bytes for its result.
     room: usize,
-    /// Where the result comes, unless it comes where it belongs.
-    place: Option<usize>,
 }
 
 impl<'a, 'b> Item<'a, 'b> {
     /// A packet for an SA; its result has no more than `most` bytes.
     pub(super) fn new(sa: u64, most: usize, buffers: &'a mut Buffers<'b>, verdict: &'a mut Verdict) -> Self {
         let (len, room) = (buffers.input().len(), buffers.capacity().min(most).min(MAX_ROOM));
-        Self { sa, len, buffers, verdict, room, place: None }
+        Self { sa, len, buffers, verdict, room }
     }
 
     /// A dummy packet as long as one that carries `len` bytes.
@@ -56,22 +52,24 @@ impl<'a, 'b> Item<'a, 'b> {
 
 /// A request in flight.
 #[derive(Clone, Copy, Default)]
-struct Request {
-    /// Which packets it has.
-    first: usize,
-    count: usize,
+pub(super) struct Request {
+    /// Which packets it has, of whose: the number of a deferred call, or nothing of the caller who waits.
+    pub owner: Option<u64>,
+    pub first: usize,
+    pub count: usize,
     answer: usize,
+    /// What of the slab it has.
+    kept: u64,
 }
 
 /// A data queue, and the memory in which its requests are made.
 pub(super) struct DataQueue {
-    queue: Queue,
+    pub(super) queue: Queue,
     window: Window,
-    slab: Range<usize>,
-    /// What of it is taken.
-    taken: usize,
+    pub(super) slab: Slab,
     /// By id.
     requests: Box<[Request]>,
+    pub(super) deferrals: Deferrals,
     /// Whether packets may lie where the application has them: each takes a descriptor for itself and one for its result.
     direct: bool,
     max_packets: usize,
@@ -101,7 +99,7 @@ impl Side {
 }
 
 impl DataQueue {
-    pub(super) fn new(mut queue: Queue, slab: Range<usize>, config: &Config) -> Self {
+    pub(super) fn new(mut queue: Queue, slab: Slab, deferrals: Deferrals, config: &Config) -> Self {
         queue.disarm();
         let limit = |value: u32| usize::try_from(value).unwrap_or(usize::MAX).max(1);
         // A chain is never longer than the queue (VIRTIO 1.2, section 2.7.5.3.1): two heads, and two pieces of each packet.
@@ -112,8 +110,8 @@ impl DataQueue {
             requests: vec![Request::default(); queue.size()].into(),
             queue,
             window: Window::default(),
-            taken: slab.start,
             slab,
+            deferrals,
             direct,
             max_packets: limit(config.max_batch.get()).min(most),
             max_bytes: limit(config.max_bytes.get()),
@@ -127,58 +125,62 @@ impl DataQueue {
             return;
         }
         // Those that were not settled stay gone.
-        let _ = self.try_run(device, flags, items);
+        let _ = self.clear(device).and_then(|()| self.try_run(device, flags, items));
+        if !self.deferrals.is_empty() {
+            self.advance(device);
+        }
+    }
+
+    /// Waits until no deferred call is in flight: the device would take them first in any case.
+    fn clear(&mut self, device: &Inner) -> Result<(), Gone> {
+        self.disarm();
+        let mut waiting = None;
+        while self.queue.in_flight() > 0 {
+            let id = device.next(&mut self.queue, &mut self.window, &mut waiting)?;
+            self.settle_deferred(device, id)?;
+        }
+        Ok(())
     }
 
     fn try_run(&mut self, device: &Inner, flags: u16, items: &mut [Item<'_, '_>]) -> Result<(), Gone> {
-        let mut next = 0;
+        // The deadline is that of all, from the first time that somebody waits.
+        let (mut next, mut waiting) = (0, None);
         loop {
             while next < items.len() {
-                match self.submit(device.transport.memory(), flags, items, next) {
+                match self.submit(device.transport.memory(), None, flags, &mut items[next..], next) {
                     0 => break,
                     count => next += count,
                 }
                 device.publish(&mut self.queue);
                 // What is back is taken while the device works on the rest.
                 while let Some((id, _)) = self.queue.pop().map_err(|_| device.lose())? {
-                    self.settle(device, id, items)?;
+                    self.settle_some(device, id, items)?;
                 }
             }
-            // All that is in flight was sent before the first wait, so that the deadline is that of each.
-            let mut waiting = None;
-            while self.queue.in_flight() > 0 {
+            if self.queue.in_flight() > 0 {
                 let id = device.next(&mut self.queue, &mut self.window, &mut waiting)?;
-                self.settle(device, id, items)?;
+                self.settle_some(device, id, items)?;
+                continue;
             }
-            let fresh = std::mem::replace(&mut self.taken, self.slab.start) == self.slab.start;
-            match items.get_mut(next) {
-                None => return Ok(()),
-                Some(item) if fresh => {
-                    // It does not fit an empty slab.
-                    *item.verdict = Err(PacketError::NoRoom);
-                    next += 1;
-                }
-                Some(_) => {}
-            }
+            let Some(item) = items.get_mut(next) else { return Ok(()) };
+            // It does not fit an empty slab.
+            item.refuse(PacketError::NoRoom);
+            next += 1;
         }
     }
 
-    /// A place for as many bytes, in one piece for the device.
-    fn take(&mut self, len: usize, granule: usize) -> Option<usize> {
-        let mut start = self.taken.next_multiple_of(64);
-        if start / granule != (start + len).saturating_sub(1) / granule {
-            start = start.next_multiple_of(granule);
-        }
-        let end = start.checked_add(len).filter(|end| *end <= self.slab.end)?;
-        self.taken = end;
-        Some(start)
+    /// Takes in what became of some of these packets.
+    fn settle_some(&mut self, device: &Inner, id: u16, items: &mut [Item<'_, '_>]) -> Result<(), Gone> {
+        let &Request { first, count, .. } = self.request(id);
+        let items = items.get_mut(first..first + count).ok_or_else(|| device.lose())?;
+        self.settle(device, id, items)
     }
 
-    /// How many packets from `first` on make up the next request.
-    fn count(&self, memory: &Memory, items: &[Item<'_, '_>], first: usize) -> usize {
+    /// How many packets make up the next request.
+    fn count(&self, memory: &Memory, items: &[Item<'_, '_>]) -> usize {
         let seen = self.direct.then_some(memory);
         let (mut bytes, mut rooms, mut copied, mut count) = (0, 0, 0, 0);
-        for item in &items[first..] {
+        for item in items {
             (bytes, rooms) = (bytes + item.len, rooms + item.room);
             // A result is about as long.
             if item.direct_input(seen).is_none() || item.direct_output(seen).is_none() {
@@ -193,35 +195,50 @@ impl DataQueue {
         count
     }
 
-    /// Puts the next request in line: how many packets it has, 0 when there is no room for one now.
-    fn submit(&mut self, memory: &Memory, flags: u16, items: &mut [Item<'_, '_>], first: usize) -> usize {
+    /// Puts the next request in line: how many packets it has, 0 when there is no room for one now. `first` is the place of
+    /// the first of `items` among those of their owner.
+    pub(super) fn submit(
+        &mut self,
+        memory: &Memory,
+        owner: Option<u64>,
+        flags: u16,
+        items: &mut [Item<'_, '_>],
+        first: usize,
+    ) -> usize {
         // None: the packet is longer than what the device takes at all.
-        let mut count = self.count(memory, items, first);
-        let before = self.taken;
-        while count > 0 && self.make(memory, flags, items, first, count).is_none() {
-            self.taken = before;
-            // Fewer have more room only when what is in flight is back.
-            count = if self.queue.in_flight() == 0 && before == self.slab.start { count / 2 } else { 0 };
+        let mut count = self.count(memory, items);
+        while count > 0 {
+            let mark = self.slab.mark();
+            match self.make(memory, flags, &mut items[..count]) {
+                Some((id, request)) => {
+                    let kept = self.slab.keep(mark);
+                    self.requests[usize::from(id)] = Request { owner, first, count, kept, ..request };
+                    break;
+                }
+                None => {
+                    self.slab.rewind(mark);
+                    // Fewer have more room only when what is in flight is back.
+                    count = if self.slab.restart() {
+                        count
+                    } else if self.slab.is_empty() {
+                        count / 2
+                    } else {
+                        0
+                    };
+                }
+            }
         }
         count
     }
 
-    fn make(
-        &mut self,
-        memory: &Memory,
-        flags: u16,
-        items: &mut [Item<'_, '_>],
-        first: usize,
-        count: usize,
-    ) -> Option<()> {
-        let granule = memory.granule();
-        let items = &mut items[first..first + count];
+    fn make(&mut self, memory: &Memory, flags: u16, items: &mut [Item<'_, '_>]) -> Option<(u16, Request)> {
+        let (granule, count) = (memory.granule(), items.len());
         let bytes = |item: &Item<'_, '_>| item.buffers.input().len();
         let seen = self.direct.then_some(memory);
         let copied = items.iter().filter(|item| item.direct_input(seen).is_none()).map(bytes).sum::<usize>();
         let rooms = items.iter().filter(|item| item.direct_output(seen).is_none()).map(|item| item.room).sum::<usize>();
-        let request = self.take(request_prefix(count) + copied, granule)?;
-        let answer = self.take(answer_prefix(count) + rooms, granule)?;
+        let request = self.slab.take(request_prefix(count) + copied, granule)?;
+        let answer = self.slab.take(answer_prefix(count) + rooms, granule)?;
 
         let mut head: ArrayVec<u8, { request_prefix(MAX_PACKETS) }> = ArrayVec::new();
         let header =
@@ -232,7 +249,7 @@ impl DataQueue {
         readable.push(memory, request, request_prefix(count));
         writable.push(memory, answer, answer_prefix(count));
         let (mut input_at, mut room_at) = (request + request_prefix(count), answer + answer_prefix(count));
-        for item in items.iter_mut() {
+        for item in items.iter() {
             let entry = PacketEntry {
                 sa: item.sa.into(),
                 length: u32::try_from(item.len).ok()?.into(),
@@ -249,12 +266,8 @@ impl DataQueue {
                 }
             }
             match item.direct_output(seen) {
-                Some(offset) => {
-                    item.place = None;
-                    writable.push(memory, offset, item.room);
-                }
+                Some(offset) => writable.push(memory, offset, item.room),
                 None => {
-                    item.place = Some(room_at);
                     writable.push(memory, room_at, item.room);
                     room_at += item.room;
                 }
@@ -267,23 +280,28 @@ impl DataQueue {
         pieces.try_extend_from_slice(&readable.pieces).ok()?;
         pieces.try_extend_from_slice(&writable.pieces).ok()?;
         let table = match self.queue.wants_table(pieces.len()) {
-            true => Some(self.take(DESCRIPTOR * pieces.len(), granule)?),
+            true => Some(self.slab.take(DESCRIPTOR * pieces.len(), granule)?),
             false => None,
         };
         let id = self.queue.add(&pieces, table)?;
-        self.requests[usize::from(id)] = Request { first, count, answer };
-        Some(())
+        Some((id, Request { answer, ..Request::default() }))
     }
 
-    /// Takes in what became of a request's packets.
-    fn settle(&mut self, device: &Inner, id: u16, items: &mut [Item<'_, '_>]) -> Result<(), Gone> {
-        let memory = device.transport.memory();
-        let Request { first, count, answer } = self.requests[usize::from(id)];
+    /// What was asked with this id, if that is in flight.
+    pub(super) fn request(&self, id: u16) -> &Request {
+        &self.requests[usize::from(id)]
+    }
+
+    /// Takes in what became of a request, whose packets are `items`.
+    pub(super) fn settle(&mut self, device: &Inner, id: u16, items: &mut [Item<'_, '_>]) -> Result<(), Gone> {
+        let memory: &Memory = device.transport.memory();
+        let &Request { count, answer, kept, .. } = self.request(id);
         // One copy, which is looked at alone.
         let mut bytes = [0; answer_prefix(MAX_PACKETS)];
         memory.read(answer, &mut bytes[..answer_prefix(count)]);
         let Ok((header, results)) = AnswerHeader::read_from_prefix(&bytes) else { return Err(device.lose()) };
-        let items = &mut items[first..first + count];
+        // Nobody takes it before this returns.
+        self.slab.give_back(kept);
         match RequestStatus::from_code(header.status.get()) {
             RequestStatus::Ok => {}
             // The device has forgotten us.
@@ -296,6 +314,8 @@ impl DataQueue {
         let mut results = results;
         // What goes out begins with an IP header.
         let least = if self.queue.number().is_multiple_of(2) { 0 } else { IP_HEADER };
+        let seen = self.direct.then_some(memory);
+        let mut room_at = answer + answer_prefix(count);
         for item in items {
             let Ok((result, rest)) = PacketResult::read_from_prefix(results) else { return Err(device.lose()) };
             results = rest;
@@ -304,8 +324,12 @@ impl DataQueue {
             if verdict.is_ok() && !(least..=item.room).contains(&len) {
                 return Err(device.lose());
             }
-            if let (Ok(len), Some(place)) = (verdict, item.place) {
-                memory.read(place, &mut item.output()[..len]);
+            // As it was when the request was made.
+            if item.direct_output(seen).is_none() {
+                if let Ok(len) = verdict {
+                    memory.read(room_at, &mut item.output()[..len]);
+                }
+                room_at += item.room;
             }
             *item.verdict = verdict;
         }
@@ -314,6 +338,11 @@ impl DataQueue {
 }
 
 impl Item<'_, '_> {
+    /// The packet goes nowhere.
+    pub(super) fn refuse(&mut self, error: PacketError) {
+        *self.verdict = Err(error);
+    }
+
     /// The room for the result.
     fn output(&mut self) -> &mut [u8] {
         match self.buffers {

@@ -21,8 +21,9 @@ const DATA_SIZE: u16 = 256;
 pub(super) const EVENT_BYTES: u32 = 32;
 /// Bytes of a command, and of its answer, at most.
 pub(super) const CONTROL_BYTES: usize = control::MAX_BODY + 64;
-/// Packets of one caller on their way, with all that goes with them.
-const SLAB_BYTES: usize = 512 * 1024;
+/// Packets of one caller on their way, with all that goes with them. No less than what a processor's own cache holds
+/// (`slab.rs`).
+const SLAB_BYTES: usize = 1024 * 1024;
 /// What begins here shares no cache line with what ends there.
 const LINE: usize = 64;
 

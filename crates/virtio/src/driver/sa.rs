@@ -96,6 +96,11 @@ impl DeviceSa {
         self.growth.map_or(MAX_ROOM, |growth| packet.input().len() + growth)
     }
 
+    /// A packet on its way.
+    pub(super) fn item<'a, 'b>(&self, buffers: &'a mut Buffers<'b>, verdict: &'a mut Verdict) -> Item<'a, 'b> {
+        Item::new(self.number, self.most(buffers), buffers, verdict)
+    }
+
     /// Has packets processed.
     pub fn process(&self, packets: &mut [Buffers<'_>], verdicts: &mut [Verdict]) {
         Self::process_together(&mut [Process { sa: self, packets, verdicts }]);
@@ -118,7 +123,7 @@ impl DeviceSa {
                         device.run(direction, 0, &mut items);
                         items.clear();
                     }
-                    items.push(Item::new(sa.number, sa.most(buffers), buffers, verdict));
+                    items.push(sa.item(buffers, verdict));
                 }
             }
             device.run(direction, 0, &mut items);

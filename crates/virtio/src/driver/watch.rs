@@ -99,9 +99,11 @@ fn watch(device: &Inner, events: &mut Events) {
     };
     let shared = device.transport.shares_interrupts();
     // An interrupt that another thread takes may have been for an event.
+    let watches_deferred = device.watches_deferred.load(Acquire);
     let most = match events.queue.arm() {
         false => Duration::ZERO,
         true if shared => Duration::from_millis(50),
+        true if watches_deferred => device.options.deadline / 4,
         true => Duration::from_secs(60),
     };
     let mut fds = [
@@ -111,6 +113,9 @@ fn watch(device: &Inner, events: &mut Events) {
     ];
     let _ = poll(&mut fds, Some(&timespec(most)));
     let ready = fds.each_ref().map(|fd| !fd.revents().is_empty());
+    if ready[2] {
+        let _ = rustix::io::read(&device.wake, &mut [0; 8]);
+    }
     if ready[0] && !shared {
         device.transport.take_interrupt(number);
     }
@@ -123,4 +128,31 @@ fn watch(device: &Inner, events: &mut Events) {
         device.transport.take_interrupt(number);
     }
     events.take(device);
+    if watches_deferred {
+        watch_deferred(device);
+    }
+}
+
+/// Nobody waits for deferred calls, and so nobody else notices that a deadline is missed.
+fn watch_deferred(device: &Inner) {
+    // Before it is looked: whoever defers a call later sees it, and wakes this thread.
+    device.watches_deferred.store(false, Relaxed);
+    for lane in device.lanes.iter().flatten() {
+        // Whoever has it looks at the device.
+        let is_deferring = lane.queue.try_lock().is_none_or(|mut queue| {
+            // What is back, and was only not looked for, says nothing against the device.
+            if queue.is_deferring() {
+                queue.advance(device);
+            }
+            if queue.is_stuck(device.options.deadline) {
+                drop(queue);
+                device.lose();
+                return true;
+            }
+            queue.is_deferring()
+        });
+        if is_deferring {
+            device.watches_deferred.store(true, Relaxed);
+        }
+    }
 }

@@ -1,31 +1,32 @@
 //! A device in the same thread: what the driver makes available is looked at when it kicks. It is as plain as can be, and
-//! does what a script tells it to do wrong.
+//! does what a script tells it to do wrong. What it answers it may be made to hold back.
 
 #![allow(dead_code, unreachable_pub, reason = "each user needs another part")]
 
+mod answers;
+pub mod bench;
+pub mod calls;
+pub mod held;
 pub mod traffic;
+pub mod wrong;
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{Ordering::SeqCst, fence},
+    },
 };
 
-use gipsec_engine::{Buffers, Direction, PacketError, Sa};
+use gipsec_engine::Sa;
 use gipsec_virtio::{
     memory::Memory,
-    message::{
-        Config, RequestStatus,
-        control::{Command, ControlAnswer, Done, ReadFrom},
-        data::{AnswerHeader, DUMMY, PacketEntry, PacketResult, RequestHeader},
-        event::Event,
-        feature, packet_status, reading,
-        status::NO_SA,
-    },
+    message::{Config, event::Event, feature},
     transport::{QueuePlace, Transport, TransportError},
 };
 use rustix::event::{EventfdFlags, eventfd};
 use vm_memory::MmapRegion;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
 /// What the device does with a request.
 pub struct Reply {
@@ -56,15 +57,26 @@ pub struct State {
     sas: Vec<Option<Box<Sa>>>,
     events: Vec<Event>,
     script: Option<Script>,
+    /// What was not answered yet.
+    held: Vec<Answer>,
     /// Requests that were seen.
     pub requests: usize,
+}
+
+/// What becomes of a request.
+struct Answer {
+    place: QueuePlace,
+    head: usize,
+    parts: Vec<Part>,
+    reply: Reply,
 }
 
 /// The device, and how it is reached.
 pub struct Mock {
     memory: Arc<Memory>,
     pub state: Arc<Mutex<State>>,
-    interrupt: OwnedFd,
+    /// Of each queue.
+    interrupts: [OwnedFd; 6],
     pub loss: Arc<OwnedFd>,
     features: u64,
     config: Config,
@@ -72,6 +84,10 @@ pub struct Mock {
     page: usize,
     /// Whether it looks at the event queue by itself.
     pub looks_at_events: bool,
+    /// Whether queues have interrupts of their own, and only those that the driver asks for.
+    pub interrupts_apart: bool,
+    /// Whether what data queues are asked is answered by [`Mock::answer`] only.
+    pub holds: bool,
 }
 
 /// Where the device sees the memory.
@@ -95,15 +111,23 @@ impl Mock {
             ..Config::default()
         };
         Self {
-            memory: Arc::new(Memory::shared(4 << 20, BASE).unwrap()),
+            memory: Arc::new(Memory::shared(8 << 20, BASE).unwrap()),
             state: Arc::new(Mutex::new(State { script, ..State::default() })),
-            interrupt: event_fd(),
+            interrupts: [(); 6].map(|()| event_fd()),
             loss: Arc::new(event_fd()),
             features,
             config,
             page: 1 << 40,
             looks_at_events: true,
+            interrupts_apart: false,
+            holds: false,
         }
+    }
+
+    /// A device with two pairs of data queues.
+    pub fn wide() -> Self {
+        let mock = Self::new(None);
+        Self { config: Config { data_pairs: 2.into(), ..mock.config }, ..mock }
     }
 
     /// A device that sees the memory in pages, as one on the bus does.
@@ -125,6 +149,14 @@ struct Part {
 impl Mock {
     fn number(&self, offset: usize) -> usize {
         usize::from(u16::from_le(self.memory.load::<u16>(offset).unwrap()))
+    }
+
+    /// Takes its queues.
+    fn begin(&self, features: u64, queues: &[QueuePlace]) {
+        assert_eq!(features & !self.features, 0);
+        let mut state = self.state.lock().unwrap();
+        state.places = queues.to_vec();
+        state.seen = vec![0; queues.len()];
     }
 
     /// The parts of a request; panics at what a driver must not do.
@@ -174,8 +206,48 @@ impl Mock {
         let entry = place.used + 4 + 8 * (index % usize::from(place.size));
         self.memory.store(entry, reply.id.unwrap_or(u32::try_from(head).unwrap()).to_le());
         self.memory.store(entry + 4, reply.len.unwrap_or(u32::try_from(reply.bytes.len()).unwrap()).to_le());
-        self.memory.store(place.used + 2, u16::try_from(index).unwrap().wrapping_add(reply.step).to_le());
-        rustix::io::write(&self.interrupt, &1u64.to_ne_bytes()).unwrap();
+        let old = u16::try_from(index).unwrap();
+        let new = old.wrapping_add(reply.step);
+        self.memory.store(place.used + 2, new.to_le());
+        fence(SeqCst);
+        if !self.interrupts_apart || self.is_asked_to_interrupt(place, old, new) {
+            self.raise(place.queue);
+        }
+    }
+
+    fn is_asked_to_interrupt(&self, place: &QueuePlace, old: u16, new: u16) -> bool {
+        if self.features & feature::EVENT_IDX == 0 {
+            return self.number(place.available) & 1 == 0;
+        }
+        let event = u16::try_from(self.number(place.available + 4 + 2 * usize::from(place.size))).unwrap();
+        new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+    }
+
+    /// Interrupts.
+    pub fn raise(&self, queue: usize) {
+        let queue = if self.interrupts_apart { queue } else { 0 };
+        rustix::io::write(&self.interrupts[queue], &1u64.to_ne_bytes()).unwrap();
+    }
+
+    /// The same.
+    fn answer_one(&self, state: &mut State, which: usize) {
+        let Some(last) = state.held.len().checked_sub(1) else { return };
+        let Answer { place, head, parts, reply } = state.held.remove(which.min(last));
+        self.write_parts(&parts, &reply.bytes);
+        self.use_request(&place, head, &reply);
+    }
+
+    /// Answers the `which`-th of what is held, or the last; whether there was any.
+    pub fn answer(&self, which: usize) -> bool {
+        let Ok(mut state) = self.state.lock() else { return false };
+        let is_held = !state.held.is_empty();
+        self.answer_one(&mut state, which);
+        is_held
+    }
+
+    /// Requests that are held.
+    pub fn held(&self) -> usize {
+        self.state.lock().unwrap().held.len()
     }
 
     /// Looks at what is available.
@@ -202,8 +274,10 @@ impl Mock {
                 Some(script) => script(queue, &request, right),
                 None => right,
             };
-            self.write_parts(&parts, &reply.bytes);
-            self.use_request(&place, head, &reply);
+            state.held.push(Answer { place, head, parts, reply });
+            if !self.holds || queue == 0 {
+                self.answer_one(&mut state, usize::MAX);
+            }
             // Wants to be told of the next one, too.
             let avail_event = place.used + 4 + 8 * usize::from(place.size);
             self.memory.store(avail_event, state.seen[queue].to_le());
@@ -232,88 +306,6 @@ impl State {
     pub fn forge(&mut self, events: impl IntoIterator<Item = Event>) {
         self.events.extend(events);
     }
-
-    fn control(&mut self, request: &[u8]) -> Vec<u8> {
-        let answer = |status: RequestStatus, body: &[u8]| {
-            let length = u32::try_from(body.len()).unwrap().into();
-            let header = ControlAnswer { status: (status as u32).into(), length, reserved: 0.into() };
-            [header.as_bytes(), body].concat()
-        };
-        let ok = |body: &[u8]| answer(RequestStatus::Ok, body);
-        let place = |sa: u64| usize::try_from(sa).unwrap().wrapping_sub(1);
-        let Ok((command, _)) = Command::decode(request) else { panic!("a command that cannot be") };
-        match command {
-            Command::Attach { .. } | Command::Detach => ok(&[]),
-            Command::SaAdd { entries, .. } => match Sa::new(entries) {
-                Ok(sa) => {
-                    self.sas.push(Some(sa));
-                    ok(&(self.sas.len() as u64).to_le_bytes())
-                }
-                Err(_) => answer(RequestStatus::Invalid, &[]),
-            },
-            Command::SaDelete(sa) | Command::SaStatistics(sa) | Command::SaModify(sa, _)
-                if self.sas.get(place(sa)).is_none_or(Option::is_none) =>
-            {
-                answer(RequestStatus::NotFound, &[])
-            }
-            Command::SaRead { from: ReadFrom::Exact(sa), .. }
-                if self.sas.get(place(sa)).is_none_or(Option::is_none) =>
-            {
-                answer(RequestStatus::NotFound, &[])
-            }
-            Command::SaDelete(sa) => {
-                self.sas[place(sa)] = None;
-                ok(Done::default().as_bytes())
-            }
-            Command::SaRead { from: ReadFrom::Exact(sa), direction, .. } => {
-                let mut body = [1u64.to_le_bytes()].concat();
-                reading::encode(sa, direction, &self.sas[place(sa)].as_ref().unwrap().read(), &mut body).unwrap();
-                ok(&body)
-            }
-            Command::SaModify(sa, change) => match self.sas[place(sa)].as_ref().unwrap().modify(&change) {
-                Ok(()) => ok(&[]),
-                Err(_) => answer(RequestStatus::Invalid, &[]),
-            },
-            Command::SaStatistics(_) => ok(Done { packets: 3.into(), bytes: 4.into() }.as_bytes()),
-            _ => answer(RequestStatus::Unsupported, &[]),
-        }
-    }
-
-    fn data(&mut self, queue: usize, mut request: &[u8], room: usize) -> Vec<u8> {
-        let header = RequestHeader::read_from_prefix(request).unwrap().0;
-        request = &request[8..];
-        let count = usize::from(header.count.get());
-        let entries: Vec<PacketEntry> =
-            (0..count).map(|at| PacketEntry::read_from_bytes(&request[16 * at..][..16]).unwrap()).collect();
-        request = &request[16 * count..];
-        let (mut results, mut rooms) = (Vec::new(), Vec::new());
-        for entry in entries {
-            let length = entry.length.get() as usize;
-            let dummy = header.flags.get() == DUMMY;
-            let (packet, rest) = request.split_at(if dummy { 0 } else { length });
-            request = rest;
-            let mut output = vec![0xee; entry.room.get() as usize];
-            let sa = self.sas.get(usize::try_from(entry.sa.get()).unwrap().wrapping_sub(1)).and_then(Option::as_ref);
-            let wanted = if queue.is_multiple_of(2) { Direction::Inbound } else { Direction::Outbound };
-            let (status, length) = match sa.filter(|sa| sa.direction() == wanted) {
-                None => (NO_SA, 0),
-                Some(sa) => {
-                    let mut verdicts = [Err(PacketError::Crypto)];
-                    let events =
-                        sa.process(&mut [Buffers::Apart { input: packet, output: &mut output }], &mut verdicts);
-                    self.events.extend(Event::each(entry.sa.get(), &events));
-                    verdicts[0].map_or_else(|error| (packet_status(error), 0), |length| (0, length))
-                }
-            };
-            results.push(PacketResult { status: status.into(), length: u32::try_from(length).unwrap().into() });
-            rooms.extend(output);
-        }
-        assert!(request.is_empty(), "bytes after the packets");
-        let header = AnswerHeader { status: 0.into(), reserved: 0.into() };
-        let answer = [header.as_bytes(), results.as_bytes(), &rooms].concat();
-        assert_eq!(answer.len(), room, "the writable part is what the entries say");
-        answer
-    }
 }
 
 impl Transport for Mock {
@@ -326,7 +318,7 @@ impl Transport for Mock {
     }
 
     fn max_queue_size(&self, queue: usize) -> u16 {
-        if queue < 4 { 64 } else { 0 }
+        if queue < 2 + 2 * self.config.data_pairs.get() as usize { 64 } else { 0 }
     }
 
     fn memory(&self) -> &Arc<Memory> {
@@ -334,10 +326,7 @@ impl Transport for Mock {
     }
 
     fn start(&mut self, features: u64, queues: &[QueuePlace]) -> Result<(), TransportError> {
-        assert_eq!(features & !self.features, 0);
-        let mut state = self.state.lock().unwrap();
-        state.places = queues.to_vec();
-        state.seen = vec![0; queues.len()];
+        self.begin(features, queues);
         Ok(())
     }
 
@@ -347,16 +336,16 @@ impl Transport for Mock {
         }
     }
 
-    fn interrupt(&self, _: usize) -> Option<BorrowedFd<'_>> {
-        Some(self.interrupt.as_fd())
+    fn interrupt(&self, queue: usize) -> Option<BorrowedFd<'_>> {
+        Some(self.interrupts[if self.interrupts_apart { queue } else { 0 }].as_fd())
     }
 
-    fn take_interrupt(&self, _: usize) {
-        let _ = rustix::io::read(&self.interrupt, &mut [0; 8]);
+    fn take_interrupt(&self, queue: usize) {
+        let _ = rustix::io::read(&self.interrupts[if self.interrupts_apart { queue } else { 0 }], &mut [0; 8]);
     }
 
     fn shares_interrupts(&self) -> bool {
-        true
+        !self.interrupts_apart
     }
 
     fn loss(&self) -> BorrowedFd<'_> {

@@ -19,11 +19,24 @@ use gipsec_virtio::{
 };
 use zeroize::Zeroizing;
 
+/// How a device is opened.
+pub fn options() -> Options {
+    let deadline = Duration::from_millis(200);
+    Options { deadline, poll: Duration::from_millis(1), pairs: 1, ..Options::default() }
+}
+
 /// Opens a device; how often it was said to be lost.
 pub fn open(device: impl Transport + 'static) -> Result<(Arc<Device>, Arc<AtomicUsize>), DriverError> {
+    open_with(device, options())
+}
+
+/// Opens a device that is used like this.
+pub fn open_with(
+    device: impl Transport + 'static,
+    options: Options,
+) -> Result<(Arc<Device>, Arc<AtomicUsize>), DriverError> {
     let lost = Arc::new(AtomicUsize::new(0));
     let told = lost.clone();
-    let options = Options { deadline: Duration::from_millis(200), poll: Duration::from_millis(1), pairs: 1 };
     let on_lost = Box::new(move || {
         told.fetch_add(1, SeqCst);
     });
