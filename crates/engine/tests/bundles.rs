@@ -168,11 +168,11 @@ proptest! {
         let (outbound, inbound) = (sa(&entries, Direction::Outbound), sa(&entries, Direction::Inbound));
         let mut sealed = run(&outbound, &packet, 65_535).unwrap();
         let at = at.index(sealed.len());
+        let sender_headers = upper(&sealed).max(upper(&packet));
         sealed[at] ^= value | 1;
         let result = run(&inbound, &sealed, 65_535);
         prop_assert_eq!(refusals(&inbound).iter().sum::<u64>(), u64::from(result.is_err()));
         prop_assert_eq!(inbound.done().0, u64::from(result.is_ok()));
-        let sender_headers = upper(&sealed).max(upper(&packet));
         if at >= sender_headers + 24 && entries.last().is_some_and(EntryCase::is_authentic) {
             prop_assert!(result.is_err());
         }
